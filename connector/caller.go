@@ -1,0 +1,150 @@
+package connector
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/countersign/countersign/connector/challenge"
+	"github.com/countersign/countersign/connector/challenge/read"
+	"github.com/countersign/countersign/schemas"
+)
+
+// caller makes single calls at the Challenge API and bounds each by the
+// account's timeout. It never retries: whether a call may be made again is
+// decided above it.
+type caller interface {
+	// call makes the request's call. A list is read page by page; pay is
+	// called before each further page, and its error ends the list.
+	call(ctx context.Context, req *schemas.Request, pay func(context.Context) error) (answer, error)
+	// probe is the cheapest read near the target.
+	probe(ctx context.Context, t probeTarget) (answer, error)
+}
+
+// answer is what a successful call gave, as it came.
+type answer struct {
+	challenge  json.RawMessage
+	challenges []json.RawMessage // of a list, never nil there
+	headers    map[string]string // signature headers
+	requestID  string
+	date       time.Time
+}
+
+// Headers of the API that travel in results (API specification: fetch and
+// update answers).
+const (
+	headerSignatureFields    = "Twilio-Verify-Signature-Fields"
+	headerChallengeSignature = "Twilio-Verify-Challenge-Signature"
+)
+
+// apiCaller is the caller on the real client.
+type apiCaller struct{ client *challenge.Client }
+
+func (c apiCaller) call(ctx context.Context, req *schemas.Request, pay func(context.Context) error) (answer, error) {
+	switch req.Operation {
+	case schemas.OperationCreate:
+		res, err := c.client.Create(ctx, req.ServiceSID, req.Identity, createParams(req.Create))
+		return single(res), err
+	case schemas.OperationUpdate:
+		res, err := c.client.Update(ctx, req.ServiceSID, req.Identity, req.ChallengeSID, challenge.UpdateParams{
+			AuthPayload: Secret(req.Update.AuthPayload), Metadata: req.Update.Metadata,
+		})
+		return single(res), err
+	case schemas.OperationFetch:
+		res, err := c.client.Fetch(ctx, req.ServiceSID, req.Identity, req.ChallengeSID)
+		return single(res), err
+	case schemas.OperationList:
+		return c.list(ctx, req, pay)
+	default:
+		return answer{}, fmt.Errorf("operation %q has no call", req.Operation)
+	}
+}
+
+func (c apiCaller) probe(ctx context.Context, t probeTarget) (answer, error) {
+	page, err := c.client.List(ctx, t.serviceSID, t.identity, read.ListParams{PageSize: 1})
+	if err != nil {
+		return answer{}, err
+	}
+	return answer{date: page.Date}, nil
+}
+
+// maxListed bounds the memory that one list takes. Cutting it short without a
+// word would be worse than refusing it.
+const maxListed = 10_000
+
+var errListTooLong = fmt.Errorf("more than %d challenges match: set list.limit, or page through them", maxListed)
+
+// list reads one page where the request names one, else all pages up to its
+// limit.
+func (c apiCaller) list(ctx context.Context, req *schemas.Request, pay func(context.Context) error) (answer, error) {
+	p := listParams(req.List)
+	page, err := c.client.List(ctx, req.ServiceSID, req.Identity, p)
+	out := answer{challenges: []json.RawMessage{}}
+	for err == nil {
+		out.requestID, out.date = page.RequestID, page.Date
+		for i := range page.Challenges {
+			if p.Limit > 0 && len(out.challenges) == p.Limit {
+				return out, nil
+			}
+			if len(out.challenges) == maxListed {
+				return answer{}, errListTooLong
+			}
+			out.challenges = append(out.challenges, page.Challenges[i].Raw)
+		}
+		one := p.Page != nil || p.PageToken != ""
+		if one || page.Meta.NextPageURL == "" || (p.Limit > 0 && len(out.challenges) >= p.Limit) {
+			return out, nil
+		}
+		if err = pay(ctx); err == nil {
+			page, err = c.client.NextPage(ctx, page)
+		}
+	}
+	return answer{}, err
+}
+
+func listParams(l *schemas.List) read.ListParams {
+	if l == nil {
+		return read.ListParams{}
+	}
+	return read.ListParams{
+		FactorSID: l.FactorSID, Status: read.Status(l.Status), Order: read.Order(l.Order),
+		PageSize: l.PageSize, Page: l.Page, PageToken: l.PageToken, Limit: l.Limit,
+	}
+}
+
+func createParams(c *schemas.Create) challenge.CreateParams {
+	p := challenge.CreateParams{
+		FactorSID: c.FactorSID, AuthPayload: Secret(c.AuthPayload), HiddenDetails: c.HiddenDetails,
+	}
+	if c.ExpirationDate != nil {
+		p.ExpirationDate = *c.ExpirationDate
+	}
+	if c.Details != nil {
+		p.Message = c.Details.Message
+		for _, f := range c.Details.Fields {
+			p.Fields = append(p.Fields, read.Field{Label: f.Label, Value: f.Value})
+		}
+	}
+	return p
+}
+
+func single(res *read.Response) answer {
+	if res == nil {
+		return answer{}
+	}
+	a := answer{challenge: res.Raw, requestID: res.RequestID, date: res.Date}
+	for name, value := range map[string]string{
+		headerSignatureFields:    res.SignatureFields,
+		headerChallengeSignature: res.ChallengeSignature,
+	} {
+		if value == "" {
+			continue
+		}
+		if a.headers == nil {
+			a.headers = map[string]string{}
+		}
+		a.headers[name] = value
+	}
+	return a
+}

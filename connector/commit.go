@@ -1,0 +1,107 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/countersign/countersign/connector/kafka"
+)
+
+// group is what a lane commits at once: the events of the records that
+// finished since the last commit and the position that they make true.
+type group struct {
+	outputs  []output
+	position position
+}
+
+// committer makes a lane's group durable. When it returns nil, every event is
+// readable and the position is committed; on an error the lane keeps the group
+// and must not count any of its records as done. It is the seam between lanes
+// and the way they deliver.
+type committer interface {
+	commit(ctx context.Context, g group) error
+}
+
+// sink is the part of a kafka.Session that commits need.
+type sink interface {
+	Produce(ctx context.Context, msgs []kafka.Message) error
+	Commit(ctx context.Context, pos kafka.Position) error
+}
+
+// atLeastOnce publishes first and commits the position after that. A crash in
+// between publishes again; it never loses.
+type atLeastOnce struct {
+	sink sink
+	log  *slog.Logger
+}
+
+// commit tries until it has succeeded, the context ends or the partition is
+// lost. What was published is not published again when only the commit of the
+// position has to be repeated.
+func (c atLeastOnce) commit(ctx context.Context, g group) error {
+	if err := c.persist(ctx, "publish events", func() error { return c.publish(ctx, g.outputs) }); err != nil {
+		return err
+	}
+	pos := kafka.Position{Offset: g.position.frontier, Metadata: g.position.metadata()}
+	return c.persist(ctx, "commit position", func() error { return c.sink.Commit(ctx, pos) })
+}
+
+const (
+	persistBase = 50 * time.Millisecond
+	persistCap  = 5 * time.Second
+)
+
+func (c atLeastOnce) persist(ctx context.Context, what string, do func() error) error {
+	ceiling := persistBase
+	for {
+		err := do()
+		if err == nil || !worthRepeating(err) || ctx.Err() != nil {
+			return err
+		}
+		c.log.Warn("could not "+what+", trying again", "error", err)
+		if !sleep(ctx, rand.N(ceiling)) {
+			return err
+		}
+		ceiling = min(2*ceiling, persistCap)
+	}
+}
+
+// worthRepeating: a broker that is away or refuses for now is waited for, for
+// as long as the lane lives. Denied counts too, because rights come back.
+func worthRepeating(err error) bool {
+	switch kafka.CodeOf(err) {
+	case kafka.CodeUnavailable, kafka.CodeDenied, kafka.CodeUnknownTopic:
+		return true
+	default:
+		return false
+	}
+}
+
+// publish writes the events. Those that the broker refuses for good are
+// replaced by their fallback, so that nothing poisons a commit.
+func (c atLeastOnce) publish(ctx context.Context, outputs []output) error {
+	if len(outputs) == 0 {
+		return nil
+	}
+	msgs := make([]kafka.Message, len(outputs))
+	for i := range outputs {
+		msgs[i] = outputs[i].msg
+	}
+	err := c.sink.Produce(ctx, msgs)
+	var poison *kafka.PoisonError
+	if !errors.As(err, &poison) {
+		return err
+	}
+	var instead []output
+	for _, i := range poison.Indexes {
+		if outputs[i].fallback == nil {
+			return err
+		}
+		instead = append(instead, output{msg: *outputs[i].fallback})
+	}
+	c.log.Error("events refused by the broker, writing substitutes", "count", len(instead), "error", err)
+	return c.publish(ctx, instead)
+}

@@ -1,0 +1,319 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sort"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/connector/challenge"
+	"github.com/countersign/countersign/connector/challenge/read"
+	"github.com/countersign/countersign/connector/kafka"
+	"github.com/countersign/countersign/ratelimit"
+)
+
+// Connector consumes challenge-request events, calls the Challenge API and
+// publishes result events. Make one with New; Run it once. All methods are
+// safe for concurrent use.
+type Connector struct {
+	cfg      Config
+	log      *slog.Logger
+	stats    *stats
+	accounts map[string]*account
+	clients  []*challenge.Client
+	budget   *budget
+
+	abort   context.Context
+	giveUp  context.CancelFunc
+	changes chan struct{}
+
+	mu        sync.Mutex
+	state     State
+	joined    bool
+	reason    string // why the group is not joined
+	owned     int
+	lanes     map[*lane]struct{}
+	abandoned int
+}
+
+// Option changes how a Connector is made.
+type Option func(*Connector)
+
+// WithLogger sets where the Connector logs to. Without it, it is silent. It
+// logs no identity, key or payload in clear.
+func WithLogger(l *slog.Logger) Option { return func(c *Connector) { c.log = l } }
+
+// ErrRunning is returned by Run when it has been called before.
+var ErrRunning = errors.New("connector: Run has been called before")
+
+// DrainError says that a Connector had to leave work behind when it ended.
+// Nothing of it is lost: it was not committed, so the next owner of the
+// partitions does it again.
+type DrainError struct {
+	// Abandoned counts records whose call or commit did not end in time.
+	Abandoned int
+}
+
+// Error implements error.
+func (e *DrainError) Error() string {
+	return fmt.Sprintf("connector: %d record(s) did not end within the drain timeout and will be done again", e.Abandoned)
+}
+
+// New makes a Connector from a configuration. It fills in the defaults,
+// validates everything and connects to nothing. A configuration that is not
+// valid gives a *ConfigError with every violation.
+func New(cfg Config, opts ...Option) (*Connector, error) {
+	cfg = cfg.WithDefaults()
+	if v := cfg.Validate(); len(v) > 0 {
+		return nil, &ConfigError{Violations: v}
+	}
+	c := &Connector{
+		cfg: cfg, log: slog.New(slog.DiscardHandler), stats: newStats(), state: StateConfigured,
+		accounts: map[string]*account{}, lanes: map[*lane]struct{}{}, changes: make(chan struct{}, 1),
+		budget: newBudget(cfg.Window.Records, cfg.Window.Bytes),
+	}
+	for _, o := range opts {
+		o(c)
+	}
+	c.abort, c.giveUp = context.WithCancel(context.Background())
+	for name, a := range cfg.Accounts {
+		if err := c.addAccount(name, a); err != nil {
+			return nil, fmt.Errorf("connector: account %s: %w", name, err)
+		}
+	}
+	return c, nil
+}
+
+func (c *Connector) addAccount(name string, a AccountConfig) error {
+	limiter, err := ratelimit.New(ratelimit.Config{
+		PerSecond: a.Rate.PerSecond, Burst: a.Rate.Burst, Concurrency: a.Rate.Concurrency,
+	})
+	if err != nil {
+		return err
+	}
+	conf := read.Config{
+		AccountSID: a.AccountSID, Username: a.AccountSID, Password: a.AuthToken, Region: a.Region, Edge: a.Edge,
+		BaseURL: a.BaseURL, Timeout: a.Timeout, MaxIdleConns: a.Rate.Concurrency,
+	}
+	if a.APIKey != "" {
+		conf.Username, conf.Password = a.APIKey, a.APISecret
+	}
+	client, err := challenge.New(conf)
+	if err != nil {
+		return err
+	}
+	c.clients = append(c.clients, client)
+	c.accounts[name] = newAccount(name, a, apiCaller{client}, limiter, c.stats, c.log, c.accountChanged)
+	return nil
+}
+
+// Run joins the consumer group and works until ctx ends. Then it takes no new
+// work, finishes and commits what is in flight within the drain timeout,
+// leaves the group and returns: nil if nothing had to be given up, a
+// *DrainError if something had to. Any other error says why it had to stop by
+// itself.
+func (c *Connector) Run(ctx context.Context) error {
+	if !c.enter(StateConfigured, StateRunning) {
+		return ErrRunning
+	}
+	err := c.run(ctx)
+	c.mu.Lock()
+	c.joined = false
+	c.state = StateStopped
+	if err == nil && c.abandoned > 0 {
+		err = &DrainError{Abandoned: c.abandoned}
+	} else if err != nil {
+		c.state, c.reason = StateFailed, err.Error()
+	}
+	c.mu.Unlock()
+	c.changed()
+	return err
+}
+
+func (c *Connector) run(ctx context.Context) error {
+	client, err := kafka.NewClient(kafka.Config{Brokers: c.cfg.Kafka.Brokers, ClientID: c.cfg.Kafka.ClientID})
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err := client.Close(); err != nil {
+			c.log.Warn("closing the Kafka client", "error", err)
+		}
+		for _, a := range c.clients {
+			a.CloseIdleConnections()
+		}
+	}()
+	if c.cfg.Kafka.CreateTopics {
+		if err := client.EnsureTopics(ctx, c.cfg.topicSpecs()); err != nil {
+			return err
+		}
+	}
+	var probers sync.WaitGroup
+	defer probers.Wait()
+	probing, stopProbing := context.WithCancel(ctx)
+	defer stopProbing()
+	for _, a := range c.accounts {
+		probers.Go(func() { a.probe(probing) })
+	}
+	defer context.AfterFunc(ctx, func() { c.enter(StateRunning, StateDraining); c.changed() })()
+	group, leave := context.WithCancel(ctx)
+	defer leave()
+	defer context.AfterFunc(c.abort, leave)()
+	return client.RunGroup(group, kafka.GroupConfig{
+		Group: c.cfg.Kafka.Group, Topic: c.cfg.Kafka.Topics.Requests,
+		SessionTimeout: c.cfg.Kafka.SessionTimeout, RebalanceTimeout: c.cfg.Kafka.RebalanceTimeout, Logger: c.log,
+	}, member{c})
+}
+
+// Abort gives up at once: calls under way are cancelled, nothing more is
+// committed. It is idempotent and legal at any time; Run returns soon after.
+func (c *Connector) Abort() { c.giveUp() }
+
+// Changes gets a signal after something in Status has changed; signals that
+// are not taken are merged into one.
+func (c *Connector) Changes() <-chan struct{} { return c.changes }
+
+func (c *Connector) changed() {
+	select {
+	case c.changes <- struct{}{}:
+	default:
+	}
+}
+
+func (c *Connector) enter(from, to State) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state != from {
+		return false
+	}
+	c.state = to
+	return true
+}
+
+// accountChanged wakes every lane, because a blocked or freed account changes
+// what each of them can do.
+func (c *Connector) accountChanged() {
+	for _, l := range c.running() {
+		l.poke()
+	}
+	c.changed()
+}
+
+func (c *Connector) running() []*lane {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := make([]*lane, 0, len(c.lanes))
+	for l := range c.lanes {
+		out = append(out, l)
+	}
+	return out
+}
+
+// Status is a snapshot of the Connector.
+func (c *Connector) Status() Status {
+	s := Status{InFlight: int(c.stats.inFlight.Load())}
+	s.Counters, s.Latency = c.stats.counters()
+	for _, l := range c.running() {
+		if ls, ok := l.snapshot(); ok {
+			s.Lanes = append(s.Lanes, ls)
+		}
+	}
+	sort.Slice(s.Lanes, func(i, j int) bool { return s.Lanes[i].Partition < s.Lanes[j].Partition })
+	for _, a := range c.accounts {
+		s.Accounts = append(s.Accounts, a.status())
+	}
+	sort.Slice(s.Accounts, func(i, j int) bool { return s.Accounts[i].Name < s.Accounts[j].Name })
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s.State, s.Reason = c.state, c.reason
+	s.Ready = c.state == StateRunning && c.joined
+	for _, a := range s.Accounts {
+		if a.Blocked == string(blockedCredentials) {
+			s.Ready, s.Reason = false, "account "+a.Name+": the API refuses its credentials"
+		}
+	}
+	if !s.Ready && s.Reason == "" && c.state == StateRunning {
+		s.Reason = "joining the consumer group"
+	}
+	return s
+}
+
+// WriteMetrics writes the metrics in Prometheus' text format.
+func (c *Connector) WriteMetrics(w io.Writer) error { return c.stats.write(w) }
+
+// member is the Connector as a member of its consumer group.
+type member struct{ c *Connector }
+
+func (m member) Assigned(a kafka.Assignment) {
+	c := m.c
+	c.stats.rebalanced()
+	for _, acct := range c.accounts {
+		acct.limiter.SetShare(len(a.Partitions), a.Total)
+	}
+	c.mu.Lock()
+	c.joined, c.reason, c.owned = true, "", len(a.Partitions)
+	c.mu.Unlock()
+	c.log.Info("joined the consumer group", "generation", a.Generation, "partitions", a.Partitions, "of", a.Total)
+	c.changed()
+}
+
+func (m member) Revoked() {
+	for _, acct := range m.c.accounts {
+		acct.limiter.SetShare(0, 1)
+	}
+	m.c.log.Info("left the generation: every lane has finished")
+}
+
+func (m member) Unjoined(err error) {
+	m.c.mu.Lock()
+	m.c.joined, m.c.reason = false, err.Error()
+	m.c.mu.Unlock()
+	m.c.log.Warn("not a member of the consumer group, trying again", "error", err)
+	m.c.changed()
+}
+
+func (m member) Run(ctx context.Context, s *kafka.Session) error {
+	c := m.c
+	log := c.log.With("generation", s.Generation())
+	l := newLane(c.laneConfig(log), s.Partition(), s, atLeastOnce{sink: s, log: log.With("partition", s.Partition())})
+	c.mu.Lock()
+	c.lanes[l] = struct{}{}
+	c.mu.Unlock()
+	err := l.run(ctx, c.abort)
+	c.mu.Lock()
+	delete(c.lanes, l)
+	c.abandoned += l.abandoned
+	c.mu.Unlock()
+	return err
+}
+
+const (
+	maxBatch     = 1000
+	fetchBytes   = 1 << 20
+	fetchMaxWait = 250 * time.Millisecond
+)
+
+func (c *Connector) laneConfig(log *slog.Logger) laneConfig {
+	return laneConfig{
+		window: c.cfg.Window, retry: c.cfg.Retry, notAfter: c.cfg.Requests.NotAfter, drain: c.cfg.DrainTimeout,
+		accounts: c.accounts, budget: c.budget, stats: c.stats, log: log,
+		events:   events{group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, limit: defaultEventLimit},
+		maxBatch: maxBatch, fetchBytes: fetchBytes, fetchMaxWait: fetchMaxWait,
+	}
+}
+
+// topicSpecs are the topics that a Connector makes where it may. Requests and
+// results are evidence, so they are never compacted.
+func (cfg Config) topicSpecs() []kafka.TopicSpec {
+	var out []kafka.TopicSpec
+	for _, name := range []string{cfg.Kafka.Topics.Requests, cfg.Kafka.Topics.Results, cfg.Kafka.Topics.DeadLetters} {
+		out = append(out, kafka.TopicSpec{
+			Name: name, Partitions: cfg.Kafka.Partitions, Configs: map[string]string{"cleanup.policy": "delete"},
+		})
+	}
+	return out
+}

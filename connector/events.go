@@ -1,0 +1,198 @@
+package connector
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"github.com/countersign/countersign/connector/kafka"
+	"github.com/countersign/countersign/schemas"
+)
+
+// output is one record to publish and what to publish instead if the broker
+// refuses it for good.
+type output struct {
+	msg      kafka.Message
+	fallback *kafka.Message
+}
+
+// events turns outcomes into records.
+type events struct {
+	group  string
+	topics TopicsConfig
+	// limit is the largest value that is published in one record. It leaves
+	// room for key, headers and framing below the broker's 1 MiB a batch.
+	limit int
+}
+
+const defaultEventLimit = kafka.MaxMessageBytes - 128<<10
+
+// records are the result and the dead letter of an outcome, as far as it has
+// them, results first.
+func (ev events) records(o outcome) ([]output, error) {
+	var out []output
+	if o.outcome != "" {
+		results, err := ev.results(o)
+		if err != nil {
+			return nil, err
+		}
+		out = results
+	}
+	if o.deadLetter {
+		out = append(out, ev.deadLetter(o))
+	}
+	return out, nil
+}
+
+func (ev events) results(o outcome) ([]output, error) {
+	base := ev.result(o)
+	if o.answer.challenges != nil {
+		return ev.listPages(o, base)
+	}
+	value, err := base.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("encode the result of %s/%d@%d: %w", base.Request.Topic, base.Request.Partition, base.Request.Offset, err)
+	}
+	if len(value) > ev.limit {
+		return ev.withoutChallenge(o, base)
+	}
+	return []output{ev.resultOutput(o, value)}, nil
+}
+
+func (ev events) result(o outcome) schemas.Result {
+	e := o.entry
+	r := schemas.Result{
+		Version:   schemas.Version,
+		RequestID: o.requestID,
+		Operation: o.operation,
+		Outcome:   o.outcome,
+		Challenge: o.answer.challenge,
+		Headers:   o.answer.headers,
+		Error:     o.err,
+		Attempts:  e.attempts,
+		Request:   coordinates(e),
+		Times:     schemas.Times{Received: e.received.UTC(), Completed: o.ended.UTC()},
+	}
+	if e.req != nil {
+		r.RequestID, r.Operation = e.req.ID, e.req.Operation
+		r.Account, r.ServiceSID, r.Identity, r.ChallengeSID = e.req.Account, e.req.ServiceSID, e.req.Identity, e.req.ChallengeSID
+	}
+	if !o.called.IsZero() {
+		called := o.called.UTC()
+		r.Times.Called = &called
+	}
+	r.APIRequestID = o.answer.requestID
+	r.ID = schemas.ResultID(ev.group, r.Request, 0)
+	return r
+}
+
+// listPages splits a list over as many records as its size needs. The first
+// has the deterministic id of the request's result, the others follow it.
+func (ev events) listPages(o outcome, base schemas.Result) ([]output, error) {
+	envelope, err := base.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("encode a list result: %w", err)
+	}
+	room := ev.limit - len(envelope) - 64
+	var pages [][]json.RawMessage
+	page, size := []json.RawMessage{}, 0
+	for _, c := range o.answer.challenges {
+		if len(page) > 0 && size+len(c)+1 > room {
+			pages, page, size = append(pages, page), nil, 0
+		}
+		page, size = append(page, c), size+len(c)+1
+	}
+	pages = append(pages, page)
+	var out []output
+	for i, challenges := range pages {
+		r := base
+		r.Challenges = challenges
+		if len(pages) > 1 {
+			r.Page = &schemas.Page{Index: i, Last: i == len(pages)-1}
+			r.ID = schemas.ResultID(ev.group, r.Request, i)
+		}
+		value, err := r.Encode()
+		if err != nil {
+			return nil, fmt.Errorf("encode page %d of a list result: %w", i, err)
+		}
+		out = append(out, ev.resultOutput(o, value))
+	}
+	return out, nil
+}
+
+// withoutChallenge keeps the outcome of a call whose answer is too large to
+// publish: the call was made, and saying so matters more than its body.
+func (ev events) withoutChallenge(o outcome, r schemas.Result) ([]output, error) {
+	r.Error = &schemas.Error{
+		Class:   schemas.ClassTooLarge,
+		Message: fmt.Sprintf("the challenge is left out: with it the event would exceed %d bytes", ev.limit),
+	}
+	r.Challenge = nil
+	value, err := r.Encode()
+	if err != nil {
+		return nil, fmt.Errorf("encode a result without its challenge: %w", err)
+	}
+	return []output{ev.resultOutput(o, value)}, nil
+}
+
+// resultOutput is a result record: key, headers and trace context pass from
+// the request to it. A request without a key gets its identity as key, so that
+// results of one identity stay in order.
+func (ev events) resultOutput(o outcome, value []byte) output {
+	e := o.entry
+	key := e.rec.Key
+	if key == nil && e.req != nil {
+		key = []byte(e.req.Identity)
+	}
+	msg := kafka.Message{Topic: ev.topics.Results, Key: key, Value: value, Headers: e.rec.Headers}
+	if len(e.rec.Headers) == 0 {
+		return output{msg: msg}
+	}
+	bare := msg
+	bare.Headers = nil
+	return output{msg: msg, fallback: &bare}
+}
+
+// deadLetter is the record as it came plus headers that say what was wrong.
+func (ev events) deadLetter(o outcome) output {
+	e := o.entry
+	d := schemas.DeadLetter{
+		Class: o.err.Class, Code: o.err.Code, Message: deadLetterMessage(o.err), Coordinates: coordinates(e),
+		RequestID: o.requestID, HasResult: o.outcome != "", Redrivable: o.redrivable,
+		Attempts: e.attempts, At: o.ended.UTC(),
+	}
+	if e.req != nil {
+		d.RequestID = e.req.ID
+	}
+	headers := append(append([]schemas.Header{}, e.rec.Headers...), d.Headers()...)
+	whole := kafka.Message{Topic: ev.topics.DeadLetters, Key: e.rec.Key, Value: e.rec.Value, Headers: headers}
+	substitute := ev.substitute(d, e)
+	if whole.Size() > int64(ev.limit) {
+		return output{msg: substitute}
+	}
+	return output{msg: whole, fallback: &substitute}
+}
+
+// substitute stands for a record that cannot be written itself: its
+// coordinates are in the headers and its hash is the value.
+func (ev events) substitute(d schemas.DeadLetter, e *entry) kafka.Message {
+	d.Redrivable = false
+	sum := sha256.Sum256(e.rec.Value)
+	return kafka.Message{
+		Topic: ev.topics.DeadLetters, Value: []byte("sha256:" + hex.EncodeToString(sum[:])), Headers: d.Headers(),
+	}
+}
+
+func deadLetterMessage(err *schemas.Error) string {
+	if len(err.Faults) == 0 {
+		return err.Message
+	}
+	return err.Message + ": " + err.Faults[0].Path + ": " + err.Faults[0].Message
+}
+
+func coordinates(e *entry) schemas.Coordinates {
+	return schemas.Coordinates{
+		Topic: e.rec.Topic, Partition: e.rec.Partition, Offset: e.rec.Offset, Timestamp: e.rec.Timestamp,
+	}
+}

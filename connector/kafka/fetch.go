@@ -1,0 +1,172 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/fetch"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// FetchRequest asks for records of one partition.
+type FetchRequest struct {
+	Topic     string
+	Partition int
+	Offset    int64
+	// MaxBytes bounds the answer; the broker sends one whole batch all the
+	// same. Zero: 1 MiB.
+	MaxBytes int
+	// MaxWait is how long the broker may wait for data. Zero: do not wait.
+	MaxWait time.Duration
+}
+
+func (r FetchRequest) op() string {
+	return fmt.Sprintf("fetch %s/%d at %d", r.Topic, r.Partition, r.Offset)
+}
+
+// Fetch reads committed data records from req.Offset on. It returns at once
+// when ctx ends. An offset outside the log is CodeOutOfRange.
+func (c *Client) Fetch(ctx context.Context, req FetchRequest) (Fetched, error) {
+	raw, err := c.fetchRaw(ctx, req)
+	if err != nil {
+		return Fetched{}, wrap(req.op(), err)
+	}
+	out := Fetched{Next: req.Offset, LastStable: raw.LastStableOffset, LogStart: raw.LogStartOffset}
+	batches, err := splitBatches(raw.RecordSet)
+	if err != nil {
+		return Fetched{}, wrap(req.op(), err)
+	}
+	aborted := newAbortedFilter(raw.AbortedTransactions)
+	for _, b := range batches {
+		if err := out.take(req, b, aborted); err != nil {
+			return Fetched{}, wrap(req.op(), err)
+		}
+	}
+	if len(batches) > 0 && out.Next == req.Offset {
+		// Everything at and after the offset in this batch has been compacted
+		// away. kafka-go does not tell where the batch ends, so look for it;
+		// asking for the same offset again would never get on.
+		next, err := c.batchEnd(ctx, req, batches[len(batches)-1].base, raw.LastStableOffset)
+		if err != nil {
+			return Fetched{}, wrap(req.op(), err)
+		}
+		out.Next = next
+	}
+	return out, nil
+}
+
+func (c *Client) fetchRaw(ctx context.Context, req FetchRequest) (*fetch.ResponsePartition, error) {
+	maxBytes := req.MaxBytes
+	if maxBytes <= 0 {
+		maxBytes = 1 << 20
+	}
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout+req.MaxWait)
+	defer cancel()
+	res, err := c.transport.RoundTrip(ctx, c.addr, &fetch.Request{
+		ReplicaID:      -1,
+		MaxWaitTime:    int32(req.MaxWait.Milliseconds()),
+		MinBytes:       1,
+		MaxBytes:       int32(maxBytes),
+		IsolationLevel: int8(kafkago.ReadCommitted),
+		SessionID:      0,
+		SessionEpoch:   -1, // no fetch session: every request stands alone
+		Topics: []fetch.RequestTopic{{
+			Topic: req.Topic,
+			Partitions: []fetch.RequestPartition{{
+				Partition:          int32(req.Partition),
+				CurrentLeaderEpoch: -1,
+				FetchOffset:        req.Offset,
+				LogStartOffset:     -1,
+				PartitionMaxBytes:  int32(maxBytes),
+			}},
+		}},
+	})
+	if err != nil {
+		return nil, err
+	}
+	fr := res.(*fetch.Response)
+	if fr.ErrorCode != 0 {
+		return nil, kafkago.Error(fr.ErrorCode)
+	}
+	if len(fr.Topics) != 1 || len(fr.Topics[0].Partitions) != 1 {
+		return nil, errors.New("the broker's answer does not cover the partition")
+	}
+	p := &fr.Topics[0].Partitions[0]
+	if p.ErrorCode != 0 {
+		return nil, kafkago.Error(p.ErrorCode)
+	}
+	return p, nil
+}
+
+// take adds one batch's committed data records and moves Next behind it.
+func (f *Fetched) take(req FetchRequest, b batch, aborted *abortedFilter) error {
+	drop := aborted.drop(b)
+	for {
+		rec, err := b.records.ReadRecord()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if rec.Offset >= f.Next {
+			f.Next = rec.Offset + 1
+		}
+		if drop || rec.Offset < req.Offset {
+			if err := discard(rec); err != nil {
+				return err
+			}
+			continue
+		}
+		r, err := copyRecord(req, rec)
+		if err != nil {
+			return err
+		}
+		f.Records = append(f.Records, r)
+	}
+	// A batch whose records were all compacted away still has its place.
+	if b.base >= f.Next {
+		f.Next = b.base + 1
+	}
+	return nil
+}
+
+func copyRecord(req FetchRequest, rec *protocol.Record) (Record, error) {
+	key, err := protocol.ReadAll(rec.Key)
+	if err != nil {
+		return Record{}, err
+	}
+	value, err := protocol.ReadAll(rec.Value)
+	if err != nil {
+		return Record{}, err
+	}
+	out := Record{
+		Topic: req.Topic, Partition: req.Partition, Offset: rec.Offset,
+		Key: key, Value: value, Timestamp: rec.Time.UTC(),
+	}
+	if len(rec.Headers) > 0 {
+		out.Headers = make([]schemas.Header, len(rec.Headers))
+		for i, h := range rec.Headers {
+			out.Headers[i] = schemas.Header{Key: h.Key, Value: h.Value}
+		}
+	}
+	return out, errors.Join(closeBytes(rec.Key), closeBytes(rec.Value))
+}
+
+// discard gives the record's pages back to kafka-go.
+func discard(rec *protocol.Record) error {
+	return errors.Join(closeBytes(rec.Key), closeBytes(rec.Value))
+}
+
+func closeBytes(b protocol.Bytes) error {
+	if b == nil {
+		return nil
+	}
+	return b.Close()
+}

@@ -1,0 +1,73 @@
+package kafka
+
+import (
+	"time"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// Record is one committed data record as it was read. A nil Key or Value is
+// Kafka's null, an empty one is a present, empty value.
+type Record struct {
+	Topic     string
+	Partition int
+	Offset    int64
+	Key       []byte
+	Value     []byte
+	Headers   []schemas.Header
+	Timestamp time.Time // millisecond resolution
+}
+
+// Size is about how many bytes the record takes in memory and on the wire.
+func (r *Record) Size() int64 {
+	n := len(r.Key) + len(r.Value) + recordOverhead
+	for _, h := range r.Headers {
+		n += len(h.Key) + len(h.Value)
+	}
+	return int64(n)
+}
+
+// recordOverhead stands for the fixed part of a record: its framing on the
+// wire and its struct in memory.
+const recordOverhead = 96
+
+// Message is a record to produce. Its partition is chosen from the key as the
+// Java client does (murmur2), or at random where the key is nil.
+type Message struct {
+	Topic     string
+	Key       []byte
+	Value     []byte
+	Headers   []schemas.Header
+	Timestamp time.Time // zero: the time of sending
+}
+
+// Size is about how many bytes the message takes on the wire.
+func (m *Message) Size() int64 {
+	n := len(m.Key) + len(m.Value) + recordOverhead
+	for _, h := range m.Headers {
+		n += len(h.Key) + len(h.Value)
+	}
+	return int64(n)
+}
+
+// Fetched is the answer to one fetch.
+type Fetched struct {
+	// Records are committed data records at or above the offset asked for, in
+	// offset order. It may be empty.
+	Records []Record
+	// Next is where to go on: every offset below it has been returned or is
+	// proven to hold no committed data record.
+	Next int64
+	// LastStable is the first offset that is not yet readable under
+	// read_committed, LogStart the first that is still retained.
+	LastStable int64
+	LogStart   int64
+}
+
+// Position is what the group has committed for a partition.
+type Position struct {
+	// Offset is the next offset to read; -1 where nothing was committed.
+	Offset int64
+	// Metadata is the text that was committed with it.
+	Metadata string
+}

@@ -1,0 +1,111 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+)
+
+// Session is one partition, owned by this member for one generation. It is
+// safe for concurrent use.
+type Session struct {
+	client     *Client
+	group      string
+	topic      string
+	partition  int
+	generation int
+	member     string
+}
+
+// Partition is the number of the owned partition.
+func (s *Session) Partition() int { return s.partition }
+
+// Topic is the topic of the owned partition.
+func (s *Session) Topic() string { return s.topic }
+
+// Generation is the group's generation, for logs.
+func (s *Session) Generation() int { return s.generation }
+
+// Fetch reads committed data records of the partition.
+func (s *Session) Fetch(ctx context.Context, offset int64, maxBytes int, maxWait time.Duration) (Fetched, error) {
+	return s.client.Fetch(ctx, FetchRequest{
+		Topic: s.topic, Partition: s.partition, Offset: offset, MaxBytes: maxBytes, MaxWait: maxWait,
+	})
+}
+
+// Start is the first offset that is still retained.
+func (s *Session) Start(ctx context.Context) (int64, error) {
+	op := fmt.Sprintf("start of %s/%d", s.topic, s.partition)
+	var start int64
+	err := retryTransient(ctx, func() error {
+		res, err := s.client.api.ListOffsets(ctx, &kafkago.ListOffsetsRequest{
+			Topics: map[string][]kafkago.OffsetRequest{s.topic: {kafkago.FirstOffsetOf(s.partition)}},
+		})
+		if err != nil {
+			return wrap(op, err)
+		}
+		for _, p := range res.Topics[s.topic] {
+			if p.Partition == s.partition {
+				start = p.FirstOffset
+				return wrap(op, p.Error)
+			}
+		}
+		return wrap(op, kafkago.UnknownTopicOrPartition)
+	})
+	return start, err
+}
+
+// Position is what the group has committed for the partition.
+func (s *Session) Position(ctx context.Context) (Position, error) {
+	op := fmt.Sprintf("fetch offset of %s/%d", s.topic, s.partition)
+	out := Position{Offset: -1}
+	err := retryTransient(ctx, func() error {
+		res, err := s.client.api.OffsetFetch(ctx, &kafkago.OffsetFetchRequest{
+			GroupID: s.group, Topics: map[string][]int{s.topic: {s.partition}},
+		})
+		if err != nil {
+			return wrap(op, err)
+		}
+		if res.Error != nil {
+			return wrap(op, res.Error)
+		}
+		for _, p := range res.Topics[s.topic] {
+			if p.Partition == s.partition {
+				out = Position{Offset: p.CommittedOffset, Metadata: p.Metadata}
+				return wrap(op, p.Error)
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// Commit commits the partition's position under the session's generation and
+// member id. CodeOwnershipLost means that the group has moved on.
+func (s *Session) Commit(ctx context.Context, pos Position) error {
+	op := fmt.Sprintf("commit %d of %s/%d", pos.Offset, s.topic, s.partition)
+	return retryTransient(ctx, func() error {
+		res, err := s.client.api.OffsetCommit(ctx, &kafkago.OffsetCommitRequest{
+			GroupID: s.group, GenerationID: s.generation, MemberID: s.member,
+			Topics: map[string][]kafkago.OffsetCommit{s.topic: {{
+				Partition: s.partition, Offset: pos.Offset, Metadata: pos.Metadata,
+			}}},
+		})
+		if err != nil {
+			return wrap(op, err)
+		}
+		for _, p := range res.Topics[s.topic] {
+			if p.Partition == s.partition {
+				return wrap(op, p.Error)
+			}
+		}
+		return wrap(op, kafkago.UnknownTopicOrPartition)
+	})
+}
+
+// Produce writes messages; see Client.Produce.
+func (s *Session) Produce(ctx context.Context, msgs []Message) error {
+	return s.client.Produce(ctx, msgs)
+}

@@ -1,0 +1,289 @@
+package connector
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/connector/kafka"
+	"github.com/countersign/countersign/schemas"
+)
+
+// source is the part of a kafka.Session that a lane reads from.
+type source interface {
+	Position(ctx context.Context) (kafka.Position, error)
+	Start(ctx context.Context) (int64, error)
+	Fetch(ctx context.Context, offset int64, maxBytes int, maxWait time.Duration) (kafka.Fetched, error)
+}
+
+// laneConfig is what all lanes of an instance have in common.
+type laneConfig struct {
+	window       WindowConfig
+	retry        RetryConfig
+	notAfter     time.Duration
+	drain        time.Duration
+	accounts     map[string]*account
+	events       events
+	budget       *budget
+	stats        *stats
+	log          *slog.Logger
+	maxBatch     int // records per commit
+	fetchBytes   int
+	fetchMaxWait time.Duration
+}
+
+// lane is everything of one assigned partition: its window, its key queues,
+// its waiting records and its commits. One goroutine, the one in run, owns all
+// of it; attempts, the fetcher and a commit run beside it and report over
+// channels that run always reads, so no lock is ever held across a send.
+type lane struct {
+	cfg       laneConfig
+	partition int
+	src       source
+	committer committer
+	log       *slog.Logger
+
+	start   position // what was committed when the lane began
+	window  *window
+	keys    *keyQueues
+	timers  timers
+	queues  map[*account]*accountQueue
+	backlog []kafka.Record // fetched, not yet taken in
+	resume  int64          // where to fetch next once backlog is empty
+	end     int64          // last stable offset seen
+
+	inFlight   int
+	fetching   bool
+	finished   []outcome // not committed, in the order in which they ended
+	committing []outcome
+	committed  int64
+	commitBusy bool
+	// pendingFrontier is the position that the commit under way carries.
+	pendingFrontier int64
+	lastCommit time.Time
+	draining   bool
+	abandoned  int
+
+	wake     chan struct{} // room in the budget, or an account changed; capacity 1
+	ask      chan int64 // capacity 1, and at most one is under way
+	fetched  chan fetchEnd
+	ends     chan attemptEnd
+	commits  chan error
+	statuses chan chan LaneStatus
+	gone     chan struct{} // closed when run returns
+	workers  sync.WaitGroup
+
+	mayCall, callCtx, commitCtx context.Context
+}
+
+// accountQueue is what a lane holds for one account.
+type accountQueue struct {
+	ready  []*entry // waiting for a slot, in order
+	parked []*entry // waiting for the account, in order
+	active int      // attempts under way
+	held   int      // records without an outcome
+}
+
+type fetchEnd struct {
+	result kafka.Fetched
+	err    error
+}
+
+func newLane(cfg laneConfig, partition int, src source, c committer) *lane {
+	l := &lane{
+		cfg: cfg, partition: partition, src: src, committer: c,
+		log:       cfg.log.With("partition", partition),
+		keys:      newKeyQueues(),
+		queues:    map[*account]*accountQueue{},
+		committed: -1,
+		wake:      make(chan struct{}, 1),
+		ask:       make(chan int64, 1),
+		fetched:   make(chan fetchEnd),
+		ends:      make(chan attemptEnd),
+		commits:   make(chan error),
+		statuses:  make(chan chan LaneStatus),
+		gone:      make(chan struct{}),
+	}
+	for _, a := range cfg.accounts {
+		l.queues[a] = &accountQueue{}
+	}
+	return l
+}
+
+// run works on the partition until ctx ends, then finishes what is in flight,
+// commits and returns nil. Abandoned work is counted in l.abandoned. abort
+// ends everything at once.
+func (l *lane) run(ctx, abort context.Context) (err error) {
+	defer close(l.gone)
+	base := context.WithoutCancel(ctx)
+	var stopCalls, giveUpCalls, giveUpCommit context.CancelFunc
+	l.mayCall, stopCalls = context.WithCancel(ctx)
+	defer stopCalls()
+	l.callCtx, giveUpCalls = context.WithCancel(base)
+	defer giveUpCalls()
+	l.commitCtx, giveUpCommit = context.WithCancel(base)
+	defer giveUpCommit()
+	defer context.AfterFunc(abort, func() { giveUpCalls(); giveUpCommit() })()
+
+	if err := l.begin(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	fetchCtx, stopFetching := context.WithCancel(ctx)
+	l.workers.Go(func() { l.fetcher(fetchCtx) })
+	defer func() {
+		giveUpCalls()
+		giveUpCommit()
+		stopFetching()
+		l.cfg.budget.forget(l.wake)
+		l.collect()
+	}()
+
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var callDeadline, commitDeadline <-chan time.Time
+	done := ctx.Done()
+	for {
+		l.progress(time.Now())
+		if l.draining && l.idle() {
+			return nil
+		}
+		l.arm(timer)
+		select {
+		case <-done:
+			done = nil
+			l.draining = true
+			stopFetching()
+			l.log.Debug("lane drains", "in_flight", l.inFlight, "held", l.window.held)
+			callDeadline, commitDeadline = time.After(l.cfg.drain*3/4), time.After(l.cfg.drain)
+		case <-callDeadline:
+			l.log.Warn("calls took longer than the drain timeout allows and are given up", "in_flight", l.inFlight)
+			giveUpCalls()
+		case <-commitDeadline:
+			giveUpCommit()
+		case f := <-l.fetched:
+			if err := l.takeFetch(f); err != nil {
+				return err
+			}
+		case end := <-l.ends:
+			l.attemptEnded(end)
+		case err := <-l.commits:
+			if stop, err := l.commitEnded(err); stop {
+				return err
+			}
+		case reply := <-l.statuses:
+			reply <- l.status()
+		case <-l.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// begin finds out where to start.
+func (l *lane) begin(ctx context.Context) error {
+	pos, err := l.src.Position(ctx)
+	if err != nil {
+		return fmt.Errorf("partition %d: %w", l.partition, err)
+	}
+	if pos.Offset < 0 {
+		pos = kafka.Position{}
+		if pos.Offset, err = l.src.Start(ctx); err != nil {
+			return fmt.Errorf("partition %d: %w", l.partition, err)
+		}
+	}
+	if l.start, err = parsePosition(pos.Offset, pos.Metadata); err != nil {
+		l.log.Warn("starting without a done set: records above the committed offset may be called again", "error", err)
+	}
+	l.committed, l.resume = pos.Offset, pos.Offset
+	l.window = newWindow(pos.Offset, l.cfg.window.Span)
+	l.lastCommit = time.Now()
+	return nil
+}
+
+// progress does everything that can be done now without waiting.
+func (l *lane) progress(now time.Time) {
+	if !l.draining {
+		l.admit(now)
+		l.fireTimers(now)
+		l.dispatch(now)
+		l.askFetch()
+	}
+	l.startCommit(now)
+}
+
+// idle reports that nothing is under way and nothing is left to commit.
+func (l *lane) idle() bool {
+	return l.inFlight == 0 && !l.commitBusy && len(l.finished) == 0
+}
+
+func (l *lane) arm(timer *time.Timer) {
+	d := time.Hour
+	if at, ok := l.timers.next(); ok && !l.draining {
+		d = max(0, time.Until(at))
+	}
+	timer.Reset(d)
+}
+
+// collect waits for the goroutines that the lane started and gives its room
+// in the budget back.
+func (l *lane) collect() {
+	all := make(chan struct{})
+	go func() { l.workers.Wait(); close(all) }()
+	for waiting := true; waiting; {
+		select {
+		case <-all:
+			waiting = false
+		case <-l.fetched:
+		case end := <-l.ends:
+			if end.kind == endCalled {
+				l.abandoned++
+			}
+			l.inFlight--
+		case <-l.commits:
+		case reply := <-l.statuses:
+			reply <- l.status()
+		}
+	}
+	l.abandoned += len(l.finished) + len(l.committing)
+	records, bytes := 0, int64(0)
+	if l.window != nil {
+		for _, e := range l.window.entries[l.window.head:] {
+			if e.bytes > 0 && e.state != entrySettled {
+				records, bytes = records+1, bytes+e.bytes
+			}
+		}
+	}
+	l.cfg.budget.give(records, bytes)
+}
+
+// poke makes the lane look again at what it can do.
+func (l *lane) poke() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// snapshot asks the running lane for its status; false once it has ended.
+func (l *lane) snapshot() (LaneStatus, bool) {
+	reply := make(chan LaneStatus, 1)
+	select {
+	case l.statuses <- reply:
+		return <-reply, true
+	case <-l.gone:
+		return LaneStatus{}, false
+	}
+}
+
+func (l *lane) accountOf(req *schemas.Request) *account {
+	if req.Account == "" && len(l.cfg.accounts) == 1 {
+		for _, a := range l.cfg.accounts {
+			return a
+		}
+	}
+	return l.cfg.accounts[req.Account]
+}

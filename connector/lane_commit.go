@@ -1,0 +1,77 @@
+package connector
+
+import (
+	"time"
+
+	"github.com/countersign/countersign/connector/kafka"
+)
+
+// idleCommit is how often a lane without records commits that it has stepped
+// over offsets that hold none.
+const idleCommit = time.Second
+
+// startCommit commits what has finished, one group at a time: the first
+// outcome of an idle lane goes at once, and while a commit is under way the
+// next group grows.
+func (l *lane) startCommit(now time.Time) {
+	if l.commitBusy || l.commitCtx.Err() != nil {
+		return
+	}
+	var g group
+	if len(l.finished) == 0 {
+		if l.window.held > 0 || l.window.next == l.committed || now.Sub(l.lastCommit) < idleCommit || l.draining {
+			return
+		}
+	} else {
+		n := min(len(l.finished), l.cfg.maxBatch)
+		l.committing = append(l.committing[:0], l.finished[:n]...)
+		l.finished = append(l.finished[:0], l.finished[n:]...)
+	}
+	entries := make([]*entry, 0, len(l.committing))
+	for _, o := range l.committing {
+		outputs, err := l.cfg.events.records(o)
+		if err != nil {
+			// An event of our own that cannot be encoded is a defect. The
+			// record is kept as a dead letter rather than lost.
+			l.log.Error("cannot encode a result", "offset", o.entry.rec.Offset, "error", err)
+			o.outcome, o.deadLetter = "", true
+			outputs = []output{l.cfg.events.deadLetter(withError(o, err))}
+		}
+		g.outputs = append(g.outputs, outputs...)
+		entries = append(entries, o.entry)
+	}
+	g.position = l.window.position(entries)
+	l.commitBusy, l.lastCommit = true, now
+	l.pendingFrontier = g.position.frontier
+	l.workers.Go(func() { l.commits <- l.committer.commit(l.commitCtx, g) })
+}
+
+// commitEnded settles the records of a group that is durable. It reports true
+// when the lane must end.
+func (l *lane) commitEnded(err error) (stop bool, fatal error) {
+	l.commitBusy = false
+	if err != nil {
+		switch {
+		case kafka.CodeOf(err) == kafka.CodeOwnershipLost:
+			l.log.Warn("the group gave the partition to another member before the lane had committed: its last records will be done again", "records", len(l.committing)+len(l.finished))
+			return true, nil
+		case l.commitCtx.Err() != nil:
+			l.log.Error("the drain timeout ended before the last commit: its records will be done again", "records", len(l.committing)+len(l.finished))
+			return true, nil
+		default:
+			return true, err
+		}
+	}
+	l.committed = l.pendingFrontier
+	l.cfg.stats.commit()
+	records, bytes := 0, int64(0)
+	for _, o := range l.committing {
+		records, bytes = records+1, bytes+o.entry.bytes
+		l.window.settle(o.entry)
+	}
+	l.committing = l.committing[:0]
+	if records > 0 {
+		l.cfg.budget.give(records, bytes)
+	}
+	return false, nil
+}

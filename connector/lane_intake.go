@@ -1,0 +1,199 @@
+package connector
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/countersign/countersign/connector/kafka"
+	"github.com/countersign/countersign/schemas"
+)
+
+// fetcher answers one request for records at a time. What waiting can mend is
+// waited for here.
+func (l *lane) fetcher(ctx context.Context) {
+	delay := persistBase
+	for {
+		var offset int64
+		select {
+		case <-ctx.Done():
+			return
+		case offset = <-l.ask:
+		}
+		for {
+			res, err := l.src.Fetch(ctx, offset, l.cfg.fetchBytes, l.cfg.fetchMaxWait)
+			if ctx.Err() != nil {
+				return
+			}
+			if err != nil && kafka.CodeOf(err) == kafka.CodeUnavailable {
+				l.log.Warn("cannot fetch, trying again", "error", err)
+				if !sleep(ctx, delay) {
+					return
+				}
+				delay = min(2*delay, persistCap)
+				continue
+			}
+			delay = persistBase
+			select {
+			case l.fetched <- fetchEnd{res, err}:
+			case <-ctx.Done():
+				return
+			}
+			break
+		}
+	}
+}
+
+// askFetch requests more records if there is room for them.
+func (l *lane) askFetch() {
+	if l.fetching || len(l.backlog) > 0 || !l.intakeOpen() {
+		return
+	}
+	l.fetching = true
+	l.ask <- l.resume
+}
+
+// intakeOpen is false while the window is full or a blocked account has its
+// share of it. With every account blocked nothing more is taken in: what
+// cannot be called is better kept in Kafka than here.
+func (l *lane) intakeOpen() bool {
+	if !l.window.fits(l.resume) {
+		return false
+	}
+	blocked := 0
+	for a := range l.queues {
+		if a.blocked() != notBlocked {
+			blocked++
+		}
+	}
+	if blocked == 0 {
+		return true
+	}
+	if blocked == len(l.queues) {
+		return false
+	}
+	share := l.cfg.window.Span / len(l.queues)
+	for a, q := range l.queues {
+		if a.blocked() != notBlocked && q.held >= share {
+			return false
+		}
+	}
+	return true
+}
+
+func (l *lane) takeFetch(f fetchEnd) error {
+	l.fetching = false
+	if f.err != nil {
+		return l.explainFetch(f.err)
+	}
+	l.backlog, l.resume, l.end = f.result.Records, f.result.Next, f.result.LastStable
+	return nil
+}
+
+// explainFetch adds to an error that waiting cannot mend what an operator has
+// to decide. Nothing is skipped on a guess.
+func (l *lane) explainFetch(err error) error {
+	switch kafka.CodeOf(err) {
+	case kafka.CodeOutOfRange:
+		return fmt.Errorf("partition %d: the committed position %d is outside the log: retention has passed it, or the topic was "+
+			"recreated; set the group's offset by hand to where work shall go on: %w", l.partition, l.resume, err)
+	case kafka.CodeUnknownTopic:
+		return fmt.Errorf("partition %d: the topic or the partition is gone: %w", l.partition, err)
+	default:
+		return fmt.Errorf("partition %d: %w", l.partition, err)
+	}
+}
+
+// admit takes records from the backlog into the window while they fit.
+func (l *lane) admit(now time.Time) {
+	for len(l.backlog) > 0 {
+		rec := l.backlog[0]
+		if !l.window.fits(rec.Offset) {
+			return
+		}
+		if l.start.has(rec.Offset) {
+			// An earlier owner committed its outcome. It stays in the done set
+			// until the frontier has passed it.
+			e := &entry{rec: kafka.Record{Offset: rec.Offset}, heapAt: -1}
+			l.window.add(e)
+			l.window.settle(e)
+			l.backlog = l.backlog[1:]
+			continue
+		}
+		bytes := rec.Size()
+		if !l.cfg.budget.take(bytes, l.window.held == 0, l.wake) {
+			return
+		}
+		l.backlog = l.backlog[1:]
+		l.take(rec, bytes, now)
+	}
+	l.window.skip(l.resume)
+}
+
+// take makes an entry of a record and puts it behind those of its key.
+func (l *lane) take(rec kafka.Record, bytes int64, now time.Time) {
+	l.cfg.stats.record()
+	e := &entry{rec: rec, bytes: bytes, received: now, heapAt: -1}
+	e.enter(entryQueued, now, "an earlier record of its key")
+	l.decode(e, now)
+	e.key = orderingKey(e)
+	if e.acct != nil {
+		l.queues[e.acct].held++
+	}
+	l.window.add(e)
+	if l.keys.push(e) {
+		l.activate(e, now)
+	}
+}
+
+// decode reads the request and checks all that an event alone, the clock of
+// its producer and the configuration can get wrong. What fails has its outcome
+// at once and costs no call.
+func (l *lane) decode(e *entry, now time.Time) {
+	req, warnings, err := schemas.DecodeRequest(e.rec.Value)
+	for _, w := range warnings {
+		l.log.Warn("request event has an unknown field", "offset", e.rec.Offset, "path", w.Path, "hint", w.Message)
+	}
+	if err != nil {
+		o := refused(e, err, now)
+		e.verdict = &o
+		return
+	}
+	e.req = req
+	e.notAfter = e.rec.Timestamp.Add(l.cfg.notAfter)
+	if req.NotAfter != nil {
+		e.notAfter = *req.NotAfter
+	}
+	// Against the record's own time: an event that was right when it was sent
+	// and is late now is not invalid but expired.
+	if faults := req.Check(e.rec.Timestamp); len(faults) > 0 {
+		o := rejectFaults(e, schemas.ClassInvalid, faults, now)
+		e.verdict = &o
+		return
+	}
+	if e.acct = l.accountOf(req); e.acct == nil {
+		o := rejectFaults(e, schemas.ClassAccount, []schemas.Fault{{Path: "$.account", Message: l.accountFault(req)}}, now)
+		e.verdict = &o
+	}
+}
+
+func (l *lane) accountFault(req *schemas.Request) string {
+	if req.Account == "" {
+		return "is needed, because more than one account is configured"
+	}
+	return strconv.Quote(req.Account) + " is not a configured account"
+}
+
+// orderingKey is what a record is kept in order by: its key, or its identity
+// where it has no key. A record with neither has no order to keep.
+func orderingKey(e *entry) string {
+	switch {
+	case e.rec.Key != nil:
+		return "k" + string(e.rec.Key)
+	case e.req != nil:
+		return "i" + e.req.Identity
+	default:
+		return "o" + strconv.FormatInt(e.rec.Offset, 10)
+	}
+}

@@ -1,0 +1,120 @@
+package connector
+
+import (
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/countersign/countersign/connector/challenge"
+	"github.com/countersign/countersign/connector/challenge/read"
+	"github.com/countersign/countersign/schemas"
+)
+
+// outcome is how a record ended: with a result, with a dead letter, or both.
+type outcome struct {
+	entry      *entry
+	outcome    schemas.Outcome // "" where no result can be formed
+	answer     answer
+	err        *schemas.Error // nil for success
+	deadLetter bool
+	redrivable bool
+	requestID  string // the request's id where req is nil but the id was readable
+	operation  schemas.Operation
+	called     time.Time
+	ended      time.Time
+}
+
+// fromVerdict says how a record ends by the verdict on its last call; the
+// classes that are tried again never come here.
+func fromVerdict(end attemptEnd) outcome {
+	o := outcome{entry: end.entry, called: end.called, ended: end.ended, redrivable: true}
+	switch end.verdict.Class {
+	case challenge.ClassOK:
+		o.outcome, o.answer = schemas.OutcomeSucceeded, end.answer
+	case challenge.ClassRejected:
+		o.outcome, o.err = schemas.OutcomeRejected, apiError(schemas.ClassRejected, end)
+	case challenge.ClassThrottled:
+		o.outcome, o.err = schemas.OutcomeFailed, apiError(schemas.ClassThrottled, end)
+	case challenge.ClassUnavailable:
+		o.outcome, o.err = schemas.OutcomeFailed, apiError(schemas.ClassUnavailable, end)
+	default:
+		o.outcome, o.err = schemas.OutcomeFailed, apiError(schemas.ClassAmbiguous, end)
+	}
+	o.deadLetter = o.outcome == schemas.OutcomeFailed
+	return o
+}
+
+// apiError puts what the API or the network said into an event. It carries the
+// API's own words, never the request.
+func apiError(class schemas.Class, end attemptEnd) *schemas.Error {
+	out := &schemas.Error{Class: class, Message: end.verdict.Reason, Limit: end.verdict.Limit}
+	var api *read.APIError
+	if errors.As(end.err, &api) {
+		out.Code, out.Status, out.MoreInfo = api.Code, api.Status, api.MoreInfo
+		if api.Message != "" {
+			out.Message = api.Message
+		}
+		return out
+	}
+	if end.err != nil && class == schemas.ClassAmbiguous {
+		out.Message = "the call's end is not known, so it was not repeated: " + end.verdict.Reason
+	}
+	return out
+}
+
+// expired is the outcome of a record that was too late to be called.
+func expired(e *entry, why string, now time.Time) outcome {
+	msg := why
+	if e.attempts > 0 {
+		msg += " after " + strconv.Itoa(e.attempts) + " attempt(s)"
+	}
+	return outcome{
+		entry: e, outcome: schemas.OutcomeExpired, called: e.called, ended: now,
+		err: &schemas.Error{Class: schemas.ClassExpired, Message: msg},
+	}
+}
+
+// refused is the outcome of a record that no call can be made for, by what
+// Decode said about it.
+func refused(e *entry, err error, now time.Time) outcome {
+	o := outcome{entry: e, ended: now, outcome: schemas.OutcomeRejected}
+	var d *schemas.DecodeError
+	if !errors.As(err, &d) {
+		d = &schemas.DecodeError{Code: schemas.CodeNotJSON, Faults: []schemas.Fault{{Path: "$", Message: err.Error()}}}
+	}
+	o.requestID, o.operation = d.ID, d.Operation
+	o.err = &schemas.Error{Class: schemas.ClassInvalid, Message: "the request is not valid: nothing was called", Faults: d.Faults}
+	switch d.Code {
+	case schemas.CodeInvalid:
+		return o
+	case schemas.CodeVersion:
+		// A later release may read it, so it is kept for a redrive.
+		o.err.Class, o.outcome, o.deadLetter, o.redrivable = schemas.ClassVersion, schemas.OutcomeFailed, true, true
+	case schemas.CodeTooLarge:
+		o.err.Class, o.outcome, o.deadLetter = schemas.ClassTooLarge, "", true
+	case schemas.CodeNoID:
+		o.err.Class, o.outcome, o.deadLetter = schemas.ClassNoID, "", true
+	default:
+		o.err.Class, o.outcome, o.deadLetter = schemas.ClassNotJSON, "", true
+	}
+	if o.requestID == "" {
+		o.outcome, o.deadLetter = "", true
+	}
+	return o
+}
+
+// rejectFaults is the outcome of a request that decodes but breaks a rule that
+// needs more than the event: the time, or the configured accounts.
+func rejectFaults(e *entry, class schemas.Class, faults []schemas.Fault, now time.Time) outcome {
+	return outcome{
+		entry: e, ended: now, outcome: schemas.OutcomeRejected,
+		err: &schemas.Error{Class: class, Message: "the request is not valid: nothing was called", Faults: faults},
+	}
+}
+
+// withError is o as a dead letter that says that its result could not be made.
+func withError(o outcome, err error) outcome {
+	o.redrivable = false
+	o.err = &schemas.Error{Class: schemas.ClassTooLarge, Message: "the result could not be encoded: " + err.Error()}
+	return o
+}

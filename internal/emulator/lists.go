@@ -1,0 +1,144 @@
+package emulator
+
+import (
+	"slices"
+	"time"
+)
+
+func listChallenges(x *exchange) (answer, *apiError) {
+	v, err := x.query("FactorSid", "Status", "Order", "PageSize", "Page", "PageToken")
+	if err != nil {
+		return answer{}, err
+	}
+	factorSID := v.Get("FactorSid")
+	if v.Has("FactorSid") && !isSID(factorSID, "YF") {
+		return answer{}, invalid("FactorSid", "is not YF and 32 hex digits")
+	}
+	status, err := oneOf(v, "Status", statusPending, statusExpired, statusApproved, statusDenied)
+	if err != nil {
+		return answer{}, err
+	}
+	order, err := oneOf(v, "Order", "asc", "desc")
+	if err != nil {
+		return answer{}, err
+	}
+	p, err := x.page(v, "FactorSid", "Status", "Order")
+	if err != nil {
+		return answer{}, err
+	}
+	ent, err := x.entity()
+	if err != nil {
+		return answer{}, err
+	}
+	now := x.e.cfg.Now()
+	ent.mu.Lock()
+	w, err := x.cutChallenges(ent, p, now, factorSID, status, order == "desc")
+	copies := make([]challenge, len(w.items))
+	for i, c := range w.items {
+		copies[i] = *c
+	}
+	ent.mu.Unlock()
+	if err != nil {
+		return answer{}, err
+	}
+	views := make([]challengeView, len(copies))
+	for i, c := range copies {
+		views[i] = x.view(ent, c, now)
+	}
+	return envelope(x, "challenges", ent.listPath()+"/Challenges", p, w, views), nil
+}
+
+// cutChallenges takes one page. The entity is locked.
+func (x *exchange) cutChallenges(ent *entity, p pageRequest, now time.Time, factorSID, status string, desc bool) (window[*challenge], *apiError) {
+	lag := x.e.faults.Load().ListLag
+	n := len(ent.challenges)
+	index := func(i int) int {
+		if desc {
+			return n - 1 - i
+		}
+		return i
+	}
+	start := 0
+	if p.after != "" {
+		last := ent.bySID[p.after]
+		if last == nil {
+			return window[*challenge]{}, invalid("PageToken", "is not one that was given out")
+		}
+		at, _ := slices.BinarySearchFunc(ent.challenges, last, compareChallenges)
+		start = index(at) + 1
+	}
+	return sequence[*challenge]{
+		length: n,
+		at:     func(i int) *challenge { return ent.challenges[index(i)] },
+		matches: func(c *challenge) bool {
+			return (factorSID == "" || c.factor.sid == factorSID) && (status == "" || c.status(now) == status) &&
+				(lag == 0 || !now.Before(c.made.Add(lag)))
+		},
+		sid: func(c *challenge) string { return c.sid },
+	}.cut(start, p.size), nil
+}
+
+func listFactors(x *exchange) (answer, *apiError) {
+	v, err := x.query("PageSize", "Page", "PageToken")
+	if err != nil {
+		return answer{}, err
+	}
+	p, err := x.page(v)
+	if err != nil {
+		return answer{}, err
+	}
+	ent, err := x.entity()
+	if err != nil {
+		return answer{}, err
+	}
+	ent.mu.Lock()
+	defer ent.mu.Unlock()
+	w, err := cutAll(ent.factors, func(f *factor) string { return f.sid }, p)
+	if err != nil {
+		return answer{}, err
+	}
+	views := make([]factorView, len(w.items))
+	for i, f := range w.items {
+		views[i] = x.viewFactor(f)
+	}
+	return envelope(x, "factors", ent.listPath()+"/Factors", p, w, views), nil
+}
+
+func listEntities(x *exchange) (answer, *apiError) {
+	v, err := x.query("PageSize", "Page", "PageToken")
+	if err != nil {
+		return answer{}, err
+	}
+	p, err := x.page(v)
+	if err != nil {
+		return answer{}, err
+	}
+	all := x.e.store.all(x.account.sid, x.route.service)
+	w, err := cutAll(all, func(ent *entity) string { return ent.sid }, p)
+	if err != nil {
+		return answer{}, err
+	}
+	views := make([]entityView, len(w.items))
+	for i, ent := range w.items {
+		views[i] = x.viewEntity(ent)
+	}
+	return envelope(x, "entities", "/v2/Services/"+x.route.service+"/Entities", p, w, views), nil
+}
+
+// cutAll pages a slice without filters.
+func cutAll[T any](all []T, sid func(T) string, p pageRequest) (window[T], *apiError) {
+	start := 0
+	if p.after != "" {
+		at := slices.IndexFunc(all, func(item T) bool { return sid(item) == p.after })
+		if at < 0 {
+			return window[T]{}, invalid("PageToken", "is not one that was given out")
+		}
+		start = at + 1
+	}
+	return sequence[T]{
+		length:  len(all),
+		at:      func(i int) T { return all[i] },
+		matches: func(T) bool { return true },
+		sid:     sid,
+	}.cut(start, p.size), nil
+}
