@@ -3,6 +3,7 @@ package connector
 import (
 	"fmt"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -19,7 +20,7 @@ func (c *configCheck) add(path, format string, args ...any) {
 // checkNumber checks bounds that both belong to what is allowed.
 func checkNumber[N int | int64 | float64](c *configCheck, path string, n, low, high N) {
 	if !(n >= low && n <= high) { // so written, it refuses NaN too
-		c.add(path, "must be from %v to %v, is %v", low, high, n)
+		c.add(path, "must be from %s to %s, is %s", plainNumber(low), plainNumber(high), plainNumber(n))
 	}
 }
 
@@ -33,6 +34,11 @@ func (c *configCheck) pattern(path, text string, allowed *regexp.Regexp, rule st
 	if !allowed.MatchString(text) {
 		c.add(path, "%s", rule)
 	}
+}
+
+// plainNumber writes a number without an exponent.
+func plainNumber[N int | int64 | float64](n N) string {
+	return strconv.FormatFloat(float64(n), 'f', -1, 64)
 }
 
 // shortDuration writes a duration without the zero units that Go appends: 1m0s is 1m.

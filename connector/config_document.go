@@ -2,6 +2,7 @@ package connector
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -45,6 +46,13 @@ func loadDocument(doc []byte) (*yaml.Node, []Violation) {
 	if len(doc) > MaxConfigBytes {
 		return whole(fmt.Sprintf("the document must be %d bytes at most, is %d", MaxConfigBytes, len(doc)))
 	}
+	if json.Valid(doc) {
+		top, err := jsonNodes(doc)
+		if err != nil {
+			return whole("the document can't be read")
+		}
+		return mapping(top)
+	}
 	var root, more yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(doc))
 	switch err := decoder.Decode(&root); {
@@ -56,22 +64,27 @@ func loadDocument(doc []byte) (*yaml.Node, []Violation) {
 	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
 		return whole("there must be one document, without a second one behind a line of ---")
 	}
-	top := root.Content[0]
-	if isNull(top) {
-		return nil, nil
-	}
-	if top.Kind != yaml.MappingNode {
-		return whole("the document must be a mapping of keys to values")
-	}
-	if line := aliasLine(top); line > 0 {
+	if line := aliasLine(&root); line > 0 {
 		return whole(fmt.Sprintf("line %d: anchors and aliases (& and *) are not read, write the value out", line))
 	}
-	return top, nil
+	return mapping(root.Content[0])
+}
+
+// mapping returns the top of a document if it is one.
+func mapping(top *yaml.Node) (*yaml.Node, []Violation) {
+	switch {
+	case isNull(top):
+		return nil, nil
+	case top.Kind != yaml.MappingNode:
+		return nil, []Violation{{Message: "the document must be a mapping of keys to values"}}
+	default:
+		return top, nil
+	}
 }
 
 // quoted is a piece of the document in an error of the YAML parser. Three
 // characters and fewer are punctuation that it expected.
-var quoted = regexp.MustCompile(`'[^']{4,}'`)
+var quoted = regexp.MustCompile(`'[^'\s]{4,}'`)
 
 // syntaxFault is the parser's message without what it quotes from the document.
 func syntaxFault(err error) string {
@@ -126,6 +139,8 @@ func describeNode(n *yaml.Node) string {
 			return "true or false"
 		case "!!str":
 			return "a text"
+		case "!!timestamp":
+			return "a date"
 		default:
 			return "something else"
 		}

@@ -103,11 +103,9 @@ func (t TopicsConfig) validate(v *configCheck) {
 
 func (c Config) validateRetry(v *configCheck) {
 	checkNumber(v, "retry.attempts", c.Retry.Attempts, 1, 1000)
-	for _, name := range slices.Sorted(maps.Keys(c.Accounts)) {
-		if failures := c.Accounts[name].Breaker.Failures; failures >= c.Retry.Attempts {
-			v.add("retry.attempts", "must be above %s.breaker.failures, is %d with %d: in an outage the breaker has to open, "+
-				"and stop the clocks, before any record runs out of attempts", accountPath(name), c.Retry.Attempts, failures)
-		}
+	if name, failures := c.slowestBreaker(); failures >= c.Retry.Attempts {
+		v.add("retry.attempts", "must be above %s.breaker.failures (%d), is %d: in an outage the breaker has to open, "+
+			"and stop the clocks, before any record runs out of attempts", accountPath(name), failures, c.Retry.Attempts)
 	}
 	v.duration("retry.elapsed", c.Retry.Elapsed, minTimeout, maxElapsed)
 	v.duration("retry.base", c.Retry.Base, minTimeout, maxBackoff)
@@ -115,6 +113,16 @@ func (c Config) validateRetry(v *configCheck) {
 	if c.Retry.Base > c.Retry.Cap {
 		v.add("retry.cap", "must be at least retry.base (%s), is %s", shortDuration(c.Retry.Base), shortDuration(c.Retry.Cap))
 	}
+}
+
+// slowestBreaker returns the account whose breaker needs the most failures.
+func (c Config) slowestBreaker() (name string, failures int) {
+	for _, candidate := range slices.Sorted(maps.Keys(c.Accounts)) {
+		if n := c.Accounts[candidate].Breaker.Failures; n > failures {
+			name, failures = candidate, n
+		}
+	}
+	return name, failures
 }
 
 func (c Config) validateDrain(v *configCheck) {

@@ -54,8 +54,8 @@ func (ev events) results(o outcome) ([]output, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the result of %s/%d@%d: %w", base.Request.Topic, base.Request.Partition, base.Request.Offset, err)
 	}
-	if len(value) > ev.limit {
-		return ev.withoutChallenge(o, base)
+	if len(value) > ev.limit && base.Challenge != nil {
+		return ev.shrunk(o, base)
 	}
 	return []output{ev.resultOutput(o, value)}, nil
 }
@@ -121,17 +121,28 @@ func (ev events) listPages(o outcome, base schemas.Result) ([]output, error) {
 	return out, nil
 }
 
-// withoutChallenge keeps the outcome of a call whose answer is too large to
-// publish: the call was made, and saying so matters more than its body.
-func (ev events) withoutChallenge(o outcome, r schemas.Result) ([]output, error) {
-	r.Error = &schemas.Error{
-		Class:   schemas.ClassTooLarge,
-		Message: fmt.Sprintf("the challenge is left out: with it the event would exceed %d bytes", ev.limit),
+// shrunk keeps the outcome of a call whose answer is too large to publish: the
+// call was made, and saying so with the challenge's sid and status matters more
+// than the rest, which a fetch can bring again.
+func (ev events) shrunk(o outcome, r schemas.Result) ([]output, error) {
+	var core struct {
+		SID      string `json:"sid"`
+		Status   string `json:"status,omitempty"`
+		LeftOut  string `json:"countersign_left_out"`
+		Identity string `json:"identity,omitempty"`
 	}
-	r.Challenge = nil
+	if err := json.Unmarshal(r.Challenge, &core); err != nil {
+		return nil, fmt.Errorf("shrink a result: %w", err)
+	}
+	core.LeftOut = fmt.Sprintf("the rest: with it the event would exceed %d bytes", ev.limit)
+	small, err := json.Marshal(core)
+	if err != nil {
+		return nil, fmt.Errorf("shrink a result: %w", err)
+	}
+	r.Challenge = small
 	value, err := r.Encode()
 	if err != nil {
-		return nil, fmt.Errorf("encode a result without its challenge: %w", err)
+		return nil, fmt.Errorf("encode a shrunk result: %w", err)
 	}
 	return []output{ev.resultOutput(o, value)}, nil
 }

@@ -151,13 +151,13 @@ func (o *object) list() (l *List) {
 			Status:    in.text("status", optional, statusRule),
 			Order:     in.text("order", optional, orderRule),
 			PageSize:  in.count("page_size", optional, 1, MaxPageSize),
-			PageToken: in.text("page_token", optional, notEmpty),
-			Limit:     in.count("limit", optional, 1, MaxCount),
 		}
-		if page, ok := in.integer("page", optional, 0, MaxCount); ok {
-			p := int(page)
-			l.Page = &p
+		if v, ok := in.integer("page", optional, 0, MaxCount); ok {
+			page := int(v)
+			l.Page = &page
 		}
+		l.PageToken = in.text("page_token", optional, notEmpty)
+		l.Limit = in.count("limit", optional, 1, MaxCount)
 	})
 	return l
 }

@@ -44,7 +44,8 @@ type DecodeError struct {
 	ID string
 	// Operation is the event's, if it could be read.
 	Operation Operation
-	// Faults are all faults of the event, at least one, in the contract's order.
+	// Faults are all faults of the event, at least one, in the order of the
+	// contract's fields; those of an object's names come before its fields'.
 	Faults []Fault
 }
 

@@ -99,15 +99,15 @@ func safe(text string) string {
 			space = n > 0
 			continue
 		}
-		if space {
+		if space && n < maxMessage {
 			b.WriteByte(' ')
-			n, space = n+1, false
+			n++
 		}
-		if n >= maxMessage {
+		if space = false; n == maxMessage {
 			break
 		}
 		b.WriteRune(r)
 		n++
 	}
-	return b.String()
+	return strings.TrimRight(b.String(), " ")
 }

@@ -55,9 +55,11 @@ func TestErrorForms(t *testing.T) {
 }
 
 func TestForeignMessageIsBounded(t *testing.T) {
-	e := parseAPIError(t, 502, http.Header{}, strings.Repeat("é\xff ", 5000))
-	if n := utf8.RuneCountInString(e.Message); n > maxMessage || n < maxMessage-1 || !utf8.ValidString(e.Message) {
-		t.Errorf("%d characters: %q", n, e.Message)
+	for _, block := range []string{"é", "é\xff ", "a \n\tb", "abc "} {
+		e := parseAPIError(t, 502, http.Header{}, strings.Repeat(block, 5000))
+		if n := utf8.RuneCountInString(e.Message); n > maxMessage || n < maxMessage-1 || !utf8.ValidString(e.Message) {
+			t.Errorf("%d characters: %q", n, e.Message)
+		}
 	}
 }
 

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"syscall"
+)
+
+// interrupts is what SIGINT and SIGTERM mean to a command that has work in
+// hand: the first asks to finish it, the second to give it up.
+type interrupts struct {
+	drain context.Context // ends with the first signal, or with the parent
+	abort context.Context // ends with the second
+
+	release func() // gives the signals back; must be called
+}
+
+// catch takes the signals over. Until release is called they no longer end the
+// process by themselves.
+func catch(parent context.Context, log *slog.Logger) interrupts {
+	drain, first := context.WithCancel(parent)
+	abort, second := context.WithCancel(context.WithoutCancel(parent))
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	stop := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for {
+			select {
+			case sig := <-signals:
+				if drain.Err() != nil {
+					log.Warn("giving up what is unfinished", "signal", sig.String())
+					second()
+					continue
+				}
+				log.Info("finishing; a second signal gives up", "signal", sig.String())
+				first()
+			case <-stop:
+				return
+			}
+		}
+	})
+	return interrupts{drain: drain, abort: abort, release: func() {
+		signal.Stop(signals)
+		close(stop)
+		watching.Wait()
+		first()
+		second()
+	}}
+}

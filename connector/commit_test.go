@@ -1,0 +1,108 @@
+package connector
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/countersign/countersign/connector/kafka"
+)
+
+// scriptedSink fails as told and remembers what it was given.
+type scriptedSink struct {
+	produce []error
+	commit  []error
+	written []string
+	pos     []kafka.Position
+}
+
+func (s *scriptedSink) Produce(_ context.Context, msgs []kafka.Message) error {
+	var err error
+	if len(s.produce) > 0 {
+		err, s.produce = s.produce[0], s.produce[1:]
+	}
+	var poison *kafka.PoisonError
+	for i, m := range msgs {
+		if err == nil || errors.As(err, &poison) && !slices.Contains(poison.Indexes, i) {
+			s.written = append(s.written, string(m.Value))
+		}
+	}
+	return err
+}
+
+func (s *scriptedSink) Commit(_ context.Context, p kafka.Position) error {
+	var err error
+	if len(s.commit) > 0 {
+		err, s.commit = s.commit[0], s.commit[1:]
+	}
+	if err == nil {
+		s.pos = append(s.pos, p)
+	}
+	return err
+}
+
+func TestAtLeastOnce(t *testing.T) {
+	away := &kafka.Error{Code: kafka.CodeUnavailable, Op: "test"}
+	lost := &kafka.Error{Code: kafka.CodeOwnershipLost, Op: "test"}
+	poison := &kafka.PoisonError{Indexes: []int{1}, Err: &kafka.Error{Code: kafka.CodeTooLarge, Op: "test"}}
+	both := &kafka.PoisonError{Indexes: []int{0}, Err: &kafka.Error{Code: kafka.CodeTooLarge, Op: "test"}}
+	for _, tc := range []struct {
+		name    string
+		sink    scriptedSink
+		written []string
+		code    kafka.ErrorCode
+		commits int
+	}{
+		{"all well", scriptedSink{}, []string{"a", "b"}, "", 1},
+		{"publishing is repeated until it succeeds", scriptedSink{produce: []error{away, away, away}}, []string{"a", "b"}, "", 1},
+		{"a failed commit publishes nothing again", scriptedSink{commit: []error{away, away}}, []string{"a", "b"}, "", 1},
+		{"ownership lost ends it", scriptedSink{commit: []error{lost}}, []string{"a", "b"}, kafka.CodeOwnershipLost, 0},
+		{"a refused event is replaced", scriptedSink{produce: []error{poison}}, []string{"a", "fallback"}, "", 1},
+		{"a refused substitute is an error", scriptedSink{produce: []error{poison, both}}, []string{"a"}, kafka.CodeTooLarge, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c := atLeastOnce{sink: &tc.sink, log: slog.New(slog.DiscardHandler)}
+				err := c.commit(t.Context(), group{
+					outputs: []output{
+						{msg: kafka.Message{Value: []byte("a")}},
+						{msg: kafka.Message{Value: []byte("b")}, fallback: &kafka.Message{Value: []byte("fallback")}},
+					},
+					position: position{frontier: 7},
+				})
+				if kafka.CodeOf(err) != tc.code {
+					t.Errorf("ended with %v, want code %q", err, tc.code)
+				}
+				if !slices.Equal(tc.sink.written, tc.written) {
+					t.Errorf("written %q, want %q", tc.sink.written, tc.written)
+				}
+				if len(tc.sink.pos) != tc.commits {
+					t.Errorf("%d commits, want %d", len(tc.sink.pos), tc.commits)
+				}
+			})
+		})
+	}
+}
+
+func TestAtLeastOnceGivesUpWithItsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := &kafka.Error{Code: kafka.CodeUnavailable, Op: "test"}
+		sink := &scriptedSink{produce: slices.Repeat([]error{away}, 1000)}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() {
+			ended <- atLeastOnce{sink: sink, log: slog.New(slog.DiscardHandler)}.commit(ctx, group{outputs: []output{{}}})
+		}()
+		synctest.Wait()
+		cancel()
+		if err := <-ended; err == nil {
+			t.Error("a commit that was given up must not look like one that succeeded")
+		}
+		if len(sink.pos) != 0 {
+			t.Error("the position was committed without its events")
+		}
+	})
+}

@@ -1,0 +1,7 @@
+package demo
+
+// Defaults of Options.
+const (
+	DefaultRequests = 200
+	DefaultPeople   = 36
+)

@@ -1,0 +1,46 @@
+package schemas_test
+
+import (
+	"testing"
+
+	"github.com/countersign/countersign/schemas"
+)
+
+// The id is part of the contract: a result made today must be recognised by
+// tomorrow's release.
+func TestResultIDIsFixed(t *testing.T) {
+	at := schemas.Coordinates{Topic: "challenge.requests", Partition: 3, Offset: 41, Timestamp: record}
+	const want = "1faeac479e0118684f1ecfc297b2b741"
+	if got := schemas.ResultID("countersign", at, 0); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	at.Timestamp = record.AddDate(1, 0, 0)
+	if got := schemas.ResultID("countersign", at, 0); got != want {
+		t.Errorf("the timestamp counts: %s", got)
+	}
+}
+
+func TestResultIDTellsRecordsApart(t *testing.T) {
+	seen := make(map[string]string)
+	note := func(what, id string) {
+		if len(id) != 32 {
+			t.Errorf("%s: %s", what, id)
+		}
+		if other, ok := seen[id]; ok {
+			t.Errorf("%s and %s have one id", what, other)
+		}
+		seen[id] = what
+	}
+	at := func(topic string, partition int, offset int64) schemas.Coordinates {
+		return schemas.Coordinates{Topic: topic, Partition: partition, Offset: offset}
+	}
+	note("first", schemas.ResultID("group", at("topic", 1, 1), 0))
+	note("page", schemas.ResultID("group", at("topic", 1, 1), 1))
+	note("offset", schemas.ResultID("group", at("topic", 1, 2), 0))
+	note("partition", schemas.ResultID("group", at("topic", 2, 1), 0))
+	note("topic", schemas.ResultID("group", at("topic2", 1, 1), 0))
+	note("group", schemas.ResultID("group2", at("topic", 1, 1), 0))
+	note("shifted letters", schemas.ResultID("groupt", at("opic", 1, 1), 0))
+	note("swapped", schemas.ResultID("topic", at("group", 1, 1), 0))
+	note("large", schemas.ResultID("group", at("topic", 1, 1<<40), 0))
+}
