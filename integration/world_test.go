@@ -6,6 +6,8 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -231,4 +233,25 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if path, err := binary(); err == nil {
+			_ = os.RemoveAll(filepath.Dir(path))
+		}
+		os.Exit(code)
+	}))
+}
+
+// batch is n creates from the i-th on, spread over many keys so that key order
+// does not bound how many are in flight.
+func (w *world) batch(i, n int) []kafka.Message {
+	w.t.Helper()
+	out := make([]kafka.Message, n)
+	for j := range n {
+		r := w.create(i + j)
+		value, err := r.Encode()
+		must(w.t, err)
+		out[j] = kafka.Message{Topic: requests, Key: fmt.Appendf(nil, "key-%d", (i+j)%1000), Value: value}
+	}
+	return out
+}

@@ -20,12 +20,10 @@ import (
 const logFlushBudget = time.Second
 
 // handHint is shown to a person who starts the binary.
-const handHint = `This is a Countersign plugin. It is not started by hand but by a host,
-for example:
+const handHint = `This is a Countersign plugin. It is not started by hand but by a host, which
+checks it, configures it over an encrypted channel and drains it:
 
-    countersign host --plugin %s
-
-which checks it, configures it over an encrypted channel and drains it.
+    countersign host --config FILE --plugin %s --sha256 DIGEST
 `
 
 // ServeConfig says what a plugin process serves.

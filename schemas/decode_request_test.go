@@ -111,7 +111,7 @@ func TestDecodeRequestFaults(t *testing.T) {
 			`$.create.factor_sid is required`,
 			`$.list.limit must be a whole number from 1 to 2147483647`,
 		}},
-		{"repeated", head("list") + `,"operation":"create","list":{"limit":1,"limit":2},"future":1,"future":2}`, []string{
+		{"repeated", head("list") + `,"operation":"create","operation":"fetch","list":{"limit":1,"limit":2},"future":1,"future":2}`, []string{
 			`$.operation appears more than once`,
 			`$.future appears more than once`,
 			`$.list.limit appears more than once`,
@@ -120,12 +120,17 @@ func TestDecodeRequestFaults(t *testing.T) {
 			`$.future holds a repeated member name`,
 			`$.list.x holds a repeated member name`,
 		}},
-		{"not UTF-8", head("create") + ",\"account\":\"\xff\",\"f\":\"\xff\",\"\xff\":1,\"create\":{\"factor_sid\":\"" + factorSID + "\",\"hidden_details\":{\"\xc3\":\"\",\"a\":\"\\ud800\"}}}", []string{
+		{"repeated among many", head("list") + `,"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"\u0061":2,"identity":"other-name"}`, []string{
+			`$.a appears more than once`,
+			`$.identity appears more than once`,
+		}},
+		{"not UTF-8", head("create") + ",\"account\":\"\xff\",\"f\":\"\xff\",\"\xff\":1,\"create\":{\"factor_sid\":\"" + factorSID + "\",\"hidden_details\":{\"\xc3\":\"\",\"a\":\"\\ud800\",\"\\ude00\":\"\"}}}", []string{
 			`$.f holds text that is not valid UTF-8`,
 			`$["\xff"] has a name that is not valid Unicode`,
 			`$.account holds text that is not valid UTF-8`,
 			`$.create.hidden_details["\xc3"] has a name that is not valid Unicode`,
 			`$.create.hidden_details.a holds half of a surrogate pair`,
+			`$.create.hidden_details["�"] has a name that is not valid Unicode`,
 		}},
 		{"too many fields", head("create") + `,"create":{"factor_sid":"` + factorSID + `","details":{"fields":[` + strings.Repeat(`{"label":"a","value":""},`, 20) + `{"label":"","value":""}]}}}`, []string{
 			`$.create.details.fields must have at most 20 items; it has 21`,

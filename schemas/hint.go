@@ -12,12 +12,16 @@ const maxHints = 3
 // longestName is the longest name that is worth a guess.
 const longestName = 48
 
+// triedNames is among how many members of an object a missing field is looked
+// for, so that an event of nothing but unknown names costs no more than another.
+const triedNames = 32
+
 // hint says which field an unknown name probably means. Two spellings of the
 // same letters mean the same (FactorSid, factorSID, factor-sid); so does the
 // API's dotted form (Details.Message). After that it looks for the name where it
 // belongs elsewhere in the event, and last for a slip of the finger.
 func (o *object) hint(name string) string {
-	if len(name) > longestName {
+	if len(name) > longestName || len(o.d.warnings) == MaxFaults {
 		return ""
 	}
 	if near := o.shape.nearest(name); near != "" {
@@ -32,8 +36,13 @@ func (o *object) hint(name string) string {
 // misspelling says, for a missing field, which unknown one is probably meant to
 // be it.
 func (o *object) misspelling(name string) string {
-	for i := o.d.nodes[o.node].first; i != 0; i = o.d.nodes[i].next {
+	if len(o.d.faults) == MaxFaults {
+		return ""
+	}
+	i := o.d.nodes[o.node].first
+	for tried := 0; i != 0 && tried < triedNames; tried++ {
 		m := &o.d.nodes[i]
+		i = m.next
 		got := string(o.d.memberName(m))
 		if m.name == 0 && len(got) <= longestName && o.shape.index([]byte(got)) < 0 && o.shape.nearest(got) == name {
 			return "; is it the one written as " + strconv.Quote(got) + "?"
@@ -64,8 +73,11 @@ func (s *shape) nearest(name string) string {
 		if squash(field) == squashed {
 			return field
 		}
-		n := slips(squashed, squash(field))
-		if n <= allowedSlips(len(field)) && (best == "" || n < bestSlips) {
+		allowed := allowedSlips(len(field))
+		if d := len(squashed) - len(squash(field)); d > allowed || -d > allowed {
+			continue
+		}
+		if n := slips(squashed, squash(field)); n <= allowed && (best == "" || n < bestSlips) {
 			best, bestSlips = field, n
 		}
 	}

@@ -36,7 +36,9 @@ func places(doc any, path string) (all []place) {
 				},
 				rename: func(to string) { doc[to] = doc[name]; delete(doc, name) },
 			})
-			all = append(all, places(doc[name], p)...)
+			if name != "challenge" && name != "challenges" { // the API's own: not looked into
+				all = append(all, places(doc[name], p)...)
+			}
 		}
 	case []any:
 		for i := range doc {
@@ -60,8 +62,8 @@ var otherTypes = []any{nil, true, 0, 1, -1, 1.5, "", "x", "12", []any{}, []any{"
 
 // otherTexts are texts at, within and beyond the bounds of all texts.
 func otherTexts(s string) (all []string) {
-	for _, n := range []int{1, 2, 3, 7, 8, 9, 31, 32, 33, 35, 36, 37, 63, 64, 65, 127, 128, 129, 255, 256, 257, 5456, 5457} {
-		all = append(all, strings.Repeat("a", n), strings.Repeat("é", n), strings.Repeat("1", n))
+	for _, n := range []int{1, 2, 3, 7, 8, 9, 32, 36, 37, 64, 65, 128, 129, 256, 257, 5456, 5457} {
+		all = append(all, strings.Repeat("a", n), strings.Repeat("é", n))
 	}
 	if s != "" {
 		all = append(all, s+"a", s+"\n", s+" ", " "+s, s[:len(s)-1], s[1:], strings.ToUpper(s), strings.ToLower(s), "-"+s, s+"-", s+"--a", s+"-a", s+"_", s+".", s+"\x00", s+"\x7f", s[:len(s)/2]+"-"+s[len(s)/2:], s[:len(s)-1]+"g")
@@ -95,8 +97,8 @@ func otherCounts(v []any) (all []any) {
 var otherNumbers = []any{0, 1, 99, 100, 101, 599, 600, 999, 1000, 1001, raw("2147483647"), raw("2147483648"), raw("9223372036854775807"), raw("1000.0"), raw("1.001e3"), raw("1.0001e3")}
 
 // mutations changes one place of a document at a time, and hands each version
-// over as bytes.
-func mutations(t *testing.T, data []byte, each func(what string, mutated []byte)) {
+// over as bytes. Texts are only varied at paths that were not seen before.
+func mutations(t *testing.T, data []byte, seen map[string]bool, each func(what string, mutated []byte)) {
 	t.Helper()
 	parse := func() (doc map[string]any) {
 		if err := json.Unmarshal(data, &doc); err != nil {
@@ -120,7 +122,7 @@ func mutations(t *testing.T, data []byte, each func(what string, mutated []byte)
 			try("reserved", func(p place) { p.rename("countersign") })
 		}
 		values := slices.Concat(otherTypes, otherNumbers)
-		if s, ok := original.value.(string); ok {
+		if s, ok := original.value.(string); ok && !seen[original.path] {
 			for _, text := range otherTexts(s) {
 				values = append(values, text)
 			}
@@ -128,6 +130,7 @@ func mutations(t *testing.T, data []byte, each func(what string, mutated []byte)
 		if list, ok := original.value.([]any); ok {
 			values = append(values, otherCounts(list)...)
 		}
+		seen[original.path] = true
 		for _, v := range values {
 			try(fmt.Sprint("set to ", v), func(p place) { p.replace(v) })
 		}
@@ -145,9 +148,9 @@ func TestDecoderAndSchemasAgreeOnMutations(t *testing.T) {
 	}
 	for kind, names := range kinds {
 		files := goldenFiles(t, kind)
-		accepted, refused := 0, 0
+		accepted, refused, seen := 0, 0, make(map[string]bool)
 		for _, name := range names {
-			mutations(t, files[name], func(_ string, mutated []byte) {
+			mutations(t, files[name], seen, func(_ string, mutated []byte) {
 				if kind == "deadletter" && !texts(mutated) {
 					return // headers are texts, nothing else
 				}

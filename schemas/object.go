@@ -29,8 +29,10 @@ func (d *decoder) open(n int32, s *shape) (o object, ok bool) {
 		case pos < 0:
 			o.unknown(m, string(name))
 		case m.name&flawRepeat != 0:
+			if o.at[pos] != -1 {
+				d.faultAt(s.names[pos], repeated)
+			}
 			o.at[pos] = -1
-			d.faultAt(s.names[pos], repeated)
 		default:
 			o.at[pos] = i
 		}

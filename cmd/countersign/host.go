@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -105,10 +106,20 @@ func (f hostFlags) run(cmd *cobra.Command) error {
 	defer context.AfterFunc(signals.abort, func() { kill(host.PID()) })()
 	log.Info("hosting", "plugin", spec.Path, "sha256", spec.SHA256)
 	if err := host.Run(signals.drain); err != nil {
-		return err
+		return everyFault(err)
 	}
 	log.Info("the plugin has drained")
 	return nil
+}
+
+// everyFault shows all violations of a refused configuration; the error's own
+// text shows the first.
+func everyFault(err error) error {
+	var refused *plugin.Error
+	if errors.As(err, &refused) && len(refused.Violations) > 0 {
+		return fmt.Errorf("the plugin refuses to work: %w", &connector.ConfigError{Violations: refused.Violations})
+	}
+	return err
 }
 
 // kill ends a plugin at once. Its supervisor sees it as a crash while it
@@ -142,15 +153,28 @@ func (f hostFlags) spec(log *slog.Logger) (plugin.Spec, error) {
 		}
 		spec.Env = append(spec.Env, entry)
 	}
+	return spec, f.configure(&spec)
+}
+
+// configure hands the configuration over. Another binary may know keys that
+// this one does not, so only the plugin judges it then.
+func (f hostFlags) configure(spec *plugin.Spec) error {
 	doc, cfg, err := f.config.load()
+	if err != nil && f.plugin == selfPlugin {
+		return err
+	}
 	if err != nil {
-		return spec, err
+		if doc, err = f.config.read(); err != nil {
+			return err
+		}
 	}
 	spec.Config = doc.data
 	spec.Secrets = func(context.Context) (map[string]string, error) { return doc.secrets() }
-	spec.DrainTimeout = cfg.DrainTimeout + answerMargin
-	spec.OrphanGrace = spec.DrainTimeout
-	return spec, nil
+	if cfg.DrainTimeout > 0 {
+		spec.DrainTimeout = cfg.DrainTimeout + answerMargin
+		spec.OrphanGrace = spec.DrainTimeout
+	}
+	return nil
 }
 
 // asSelf makes this binary the plugin.
@@ -165,23 +189,4 @@ func asSelf(spec *plugin.Spec) error {
 	}
 	spec.Path, spec.SHA256, spec.Args = path, sum, []string{"plugin"}
 	return nil
-}
-
-// hosted is a plugin as the host's listener shows it.
-type hosted struct {
-	spec plugin.Spec
-	host *plugin.Supervisor
-}
-
-// hostStatus is the plugin's own status and, beside it, what the host knows.
-type hostStatus struct {
-	connector.Status
-	Plugin pluginStatus `json:"plugin"`
-}
-
-type pluginStatus struct {
-	Path     string `json:"path"`
-	SHA256   string `json:"sha256"`
-	PID      int    `json:"pid"` // 0 while none runs
-	Restarts int    `json:"restarts"`
 }

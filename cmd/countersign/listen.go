@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -132,10 +133,13 @@ func (o observed) handler() http.Handler {
 		_ = encoder.Encode(o.document()) // the reader may have gone
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		if err := o.metrics(r.Context(), w); err != nil {
+		var text bytes.Buffer
+		if err := o.metrics(r.Context(), &text); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
 		}
+		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
+		_, _ = text.WriteTo(w) // the reader may have gone
 	})
 	return mux
 }

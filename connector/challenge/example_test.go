@@ -20,12 +20,17 @@ var (
 
 const identity = "door-4711-north"
 
-func ExampleClient_Create() {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Println(r.Method, r.FormValue("Details.Message"), r.FormValue("Details.Fields"))
-		w.WriteHeader(http.StatusCreated)
-		_, _ = fmt.Fprintf(w, `{"sid":%q,"status":"pending"}`, sid)
+// api shows the form of each request and answers with body.
+func api(status int, body string) *httptest.Server {
+	return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Println(r.Method, r.FormValue("Details.Fields")+r.FormValue("AuthPayload"))
+		w.WriteHeader(status)
+		_, _ = fmt.Fprint(w, body)
 	}))
+}
+
+func ExampleClient_Create() {
+	server := api(http.StatusCreated, `{"sid":"`+sid+`","status":"pending"}`)
 	defer server.Close()
 	client, err := challenge.New(read.Config{AccountSID: account, Password: "token", BaseURL: server.URL})
 	if err != nil {
@@ -33,20 +38,17 @@ func ExampleClient_Create() {
 		return
 	}
 	defer client.CloseIdleConnections()
-	answer, err := client.Create(context.TODO(), service, identity, challenge.CreateParams{
+	answer, err := client.Create(context.Background(), service, identity, challenge.CreateParams{
 		FactorSID: factor, Message: "Open the north door?", Fields: []read.Field{{Label: "Door", Value: "North"}},
 	})
 	fmt.Println(challenge.Classify(true, err).Class, answer.Challenge.Status)
 	// Output:
-	// POST Open the north door? {"label":"Door","value":"North"}
+	// POST {"label":"Door","value":"North"}
 	// ok pending
 }
 
 func ExampleClient_Update() {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.WriteHeader(http.StatusForbidden)
-		_, _ = fmt.Fprint(w, `{"code":60322,"message":"already responded","status":403}`)
-	}))
+	server := api(http.StatusForbidden, `{"code":60322,"message":"already responded","status":403}`)
 	defer server.Close()
 	client, err := challenge.New(read.Config{AccountSID: account, Password: "token", BaseURL: server.URL})
 	if err != nil {
@@ -54,9 +56,11 @@ func ExampleClient_Update() {
 		return
 	}
 	defer client.CloseIdleConnections()
-	_, err = client.Update(context.TODO(), service, identity, sid, challenge.UpdateParams{AuthPayload: "123456"})
+	_, err = client.Update(context.Background(), service, identity, sid, challenge.UpdateParams{AuthPayload: "123456"})
 	fmt.Println(challenge.Classify(true, err).Class, err)
-	// Output: rejected challenge API: status 403, code 60322
+	// Output:
+	// POST 123456
+	// rejected challenge API: status 403, code 60322
 }
 
 func ExampleClassify() {

@@ -1,7 +1,10 @@
 package kafka
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/segmentio/kafka-go/protocol"
@@ -10,7 +13,7 @@ import (
 
 // batch is one record batch of a fetch answer with what the filter needs.
 type batch struct {
-	base          int64
+	base          int64 // -1 where the format has none
 	producerID    int64
 	transactional bool
 	control       bool
@@ -42,10 +45,11 @@ func splitBatches(rs protocol.RecordSet) ([]batch, error) {
 				return nil, err
 			}
 			out = append(out, cb)
-		case *protocol.MessageSet: // format v0 and v1 know no transactions
-			out = append(out, batch{base: b.BaseOffset, producerID: -1, records: b.Records})
 		default:
-			return nil, fmt.Errorf("unexpected batch of type %T", r)
+			// Message formats 0 and 1 know no transactions. What stands for
+			// their batches has no exported type and no base offset; each of
+			// its records has its own.
+			out = append(out, batch{base: -1, producerID: -1, records: r})
 		}
 	}
 	return out, nil
@@ -60,8 +64,11 @@ func controlBatch(b *protocol.ControlBatch) (batch, error) {
 		// Records, not the batch itself: a ControlBatch's own reader parses
 		// every key and fails on marker types that it does not know.
 		rec, err := b.Records.ReadRecord()
-		if err != nil {
+		if errors.Is(err, io.EOF) {
 			break
+		}
+		if err != nil {
+			return batch{}, err
 		}
 		key, err := protocol.ReadAll(rec.Key)
 		if err != nil {
@@ -89,7 +96,7 @@ type abortedFilter struct {
 func newAbortedFilter(txns []fetch.ResponseTransaction) *abortedFilter {
 	pending := slices.Clone(txns)
 	slices.SortFunc(pending, func(a, b fetch.ResponseTransaction) int {
-		return int(max(-1, min(1, a.FirstOffset-b.FirstOffset)))
+		return cmp.Compare(a.FirstOffset, b.FirstOffset)
 	})
 	return &abortedFilter{pending: pending, inside: map[int64]bool{}}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -20,25 +21,41 @@ import (
 type Config struct {
 	Brokers  []string // host:port, at least one
 	ClientID string   // shown in the brokers' logs and quotas; may be empty
+	// Dial opens connections; nil: TCP. The addresses are Brokers' and those
+	// that the brokers advertise.
+	Dial DialFunc
 }
+
+// DialFunc is net.Dialer's DialContext.
+type DialFunc func(ctx context.Context, network, address string) (net.Conn, error)
 
 // Client is one shared connection pool to a cluster. It is safe for concurrent
 // use; Close it once nothing uses it any more.
 type Client struct {
-	brokers   []string
-	addr      net.Addr
-	transport *kafkago.Transport
-	api       *kafkago.Client
-	writer    *kafkago.Writer
-	dialer    *kafkago.Dialer
+	brokers  []string
+	clientID string
+	addr     net.Addr
+	dial     DialFunc
+	link     *link
+	api      *kafkago.Client
+	writer   *kafkago.Writer
 }
 
 const (
 	requestTimeout = 10 * time.Second
+	dialTimeout    = 3 * time.Second
+	// The cluster's layout is asked for again once a second on average, at
+	// random between zero and this; kafka-go gives up an answer to that which
+	// takes as long. A moved leader is found within this time.
+	metadataTTL = 2 * time.Second
 	// A Writer waits this long for more messages before it sends a batch that
 	// is not full. kafka-go's default of one second is paid by every call.
 	batchTimeout = time.Millisecond
 	batchSize    = 1000
+	// A Writer that gives up early returns the decision to its caller, who
+	// knows whether the partition is still its own. Five attempts outlast a
+	// moved leader.
+	writeAttempts = 5
 	// MaxMessageBytes is the largest message that is sent: kafka-go and a
 	// broker with default settings both refuse more than 1 MiB a batch.
 	MaxMessageBytes = 1 << 20
@@ -55,46 +72,61 @@ func NewClient(cfg Config) (*Client, error) {
 			return nil, &Error{Code: CodeInvalid, Op: "new client", Err: fmt.Errorf("brokers: %w", err)}
 		}
 	}
-	dial := (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 30 * time.Second}).DialContext
-	transport := &kafkago.Transport{
-		Dial:        dial,
-		ClientID:    cfg.ClientID,
-		MetadataTTL: time.Second, // a moved leader is found within a second
-		IdleTimeout: time.Minute,
+	dial := cfg.Dial
+	if dial == nil {
+		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
 	}
-	addr := kafkago.TCP(cfg.Brokers...)
-	return &Client{
-		brokers:   cfg.Brokers,
-		addr:      addr,
-		transport: transport,
-		api:       &kafkago.Client{Addr: addr, Timeout: requestTimeout, Transport: transport},
-		dialer:    &kafkago.Dialer{ClientID: cfg.ClientID, Timeout: requestTimeout, DialFunc: dial},
-		writer: &kafkago.Writer{
-			Addr:         addr,
-			Balancer:     kafkago.Murmur2Balancer{},
-			BatchTimeout: batchTimeout,
-			BatchSize:    batchSize,
-			BatchBytes:   MaxMessageBytes,
-			RequiredAcks: kafkago.RequireAll,
-			Transport:    transport,
-		},
-	}, nil
+	c := &Client{
+		brokers: slices.Clone(cfg.Brokers), clientID: cfg.ClientID,
+		addr: kafkago.TCP(cfg.Brokers...), dial: dial,
+	}
+	c.link = newLink(dial, func(dial DialFunc) *kafkago.Transport { return c.transport(dial, metadataTTL) })
+	c.api = &kafkago.Client{Addr: c.addr, Timeout: requestTimeout, Transport: c.link}
+	c.writer = &kafkago.Writer{
+		Addr:         c.addr,
+		Balancer:     kafkago.Murmur2Balancer{},
+		MaxAttempts:  writeAttempts,
+		BatchTimeout: batchTimeout,
+		BatchSize:    batchSize,
+		BatchBytes:   MaxMessageBytes,
+		RequiredAcks: kafkago.RequireAll,
+		Transport:    c.link,
+	}
+	return c, nil
 }
 
-// Close sends what is buffered and gives the connections back. A second call
-// does nothing.
+func (c *Client) transport(dial DialFunc, ttl time.Duration, topics ...string) *kafkago.Transport {
+	return &kafkago.Transport{
+		Dial: dial, ClientID: c.clientID, MetadataTTL: ttl, MetadataTopics: topics, IdleTimeout: time.Minute,
+	}
+}
+
+// Close gives the connections back. Calls that are still under way fail with
+// CodeCanceled, and so does every later one. A second call does nothing.
 func (c *Client) Close() error {
-	err := c.writer.Close()
-	// The Writer leaves a transport that it was given alone.
-	c.transport.CloseIdleConnections()
-	return wrap("close", err)
+	// The link first: a Writer's Close waits for what callers have given up
+	// on, and would wait long where the brokers are away.
+	c.link.close()
+	if err := c.writer.Close(); err != nil {
+		return &Error{Code: CodeUnavailable, Op: "close", Err: err}
+	}
+	return nil
 }
 
-// Ping asks a broker for its metadata and returns the cluster id.
+// Ping asks a broker for an answer and returns the cluster id.
 func (c *Client) Ping(ctx context.Context) (clusterID string, err error) {
+	// The layout, and the id with it, comes from kafka-go's cache, so it alone
+	// would not show that the brokers have gone.
+	versions, err := c.api.ApiVersions(ctx, &kafkago.ApiVersionsRequest{})
+	if err != nil {
+		return "", wrap(ctx, "ping", err)
+	}
+	if versions.Error != nil {
+		return "", wrap(ctx, "ping", versions.Error)
+	}
 	res, err := c.api.Metadata(ctx, &kafkago.MetadataRequest{Topics: []string{}})
 	if err != nil {
-		return "", wrap("ping", err)
+		return "", wrap(ctx, "ping", err)
 	}
 	return res.ClusterID, nil
 }

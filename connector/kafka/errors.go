@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 )
 
 // ErrorCode tells the failures of this package apart. The set is closed.
@@ -30,7 +30,8 @@ const (
 	// CodeInvalid: the request or the configuration is wrong, or the broker
 	// refused a record for good.
 	CodeInvalid ErrorCode = "invalid"
-	// CodeCanceled: the caller's context ended first.
+	// CodeCanceled: the caller's context ended first, or the Client was
+	// closed. A time limit of this package's own is CodeUnavailable.
 	CodeCanceled ErrorCode = "canceled"
 )
 
@@ -56,7 +57,9 @@ func CodeOf(err error) ErrorCode {
 	return ""
 }
 
-func wrap(op string, err error) error {
+// wrap makes an *Error of what a call under ctx returned, and keeps one that
+// is one already.
+func wrap(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -64,32 +67,30 @@ func wrap(op string, err error) error {
 	if errors.As(err, &already) {
 		return err
 	}
-	return &Error{Code: classify(err), Op: op, Err: err}
+	return &Error{Code: classify(ctx, err), Op: op, Err: err}
 }
 
-// classify puts kafka-go's errors into our codes. What it does not know is
-// unavailable, because for an unknown failure waiting is safe and giving up is
-// not.
-func classify(err error) ErrorCode {
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, kafkago.ErrGroupClosed):
-		return CodeCanceled
-	case errors.Is(err, kafkago.ErrGenerationEnded):
-		return CodeOwnershipLost
-	}
-	var tooLarge kafkago.MessageTooLargeError
-	if errors.As(err, &tooLarge) {
-		return CodeTooLarge
-	}
+// classify puts kafka-go's errors into our codes. What a broker said comes
+// before the context, because it stays true. What is not known is unavailable:
+// for an unknown failure waiting is safe and giving up is not.
+func classify(ctx context.Context, err error) ErrorCode {
 	var code kafkago.Error
-	if errors.As(err, &code) {
+	switch {
+	case errors.As(err, &code):
 		return classifyCode(code)
-	}
-	var netErr net.Error
-	if errors.As(err, &netErr) {
+	case ctx.Err() != nil, errors.Is(err, errClosed):
+		return CodeCanceled
+	case isNoTopic(err):
+		return CodeUnknownTopic
+	default:
 		return CodeUnavailable
 	}
-	return CodeUnavailable
+}
+
+// isNoTopic reports that kafka-go did not send a request because its picture
+// of the cluster lacks the topic or the partition.
+func isNoTopic(err error) bool {
+	return errors.Is(err, protocol.ErrNoTopic) || errors.Is(err, protocol.ErrNoPartition)
 }
 
 func classifyCode(code kafkago.Error) ErrorCode {
@@ -98,17 +99,21 @@ func classifyCode(code kafkago.Error) ErrorCode {
 		return CodeOwnershipLost
 	case kafkago.OffsetOutOfRange:
 		return CodeOutOfRange
-	case kafkago.MessageSizeTooLarge, kafkago.RecordListTooLarge, kafkago.OffsetMetadataTooLarge, kafkago.InvalidMessageSize:
+	case kafkago.MessageSizeTooLarge, kafkago.RecordListTooLarge, kafkago.OffsetMetadataTooLarge,
+		kafkago.InvalidCommitOffsetSize:
 		return CodeTooLarge
-	case kafkago.UnknownTopicOrPartition, kafkago.UnknownTopicID:
+	case kafkago.UnknownTopicOrPartition, kafkago.UnknownTopicID, kafkago.InconsistentTopicID:
 		return CodeUnknownTopic
 	case kafkago.TopicAuthorizationFailed, kafkago.GroupAuthorizationFailed, kafkago.ClusterAuthorizationFailed,
-		kafkago.SASLAuthenticationFailed, kafkago.TransactionalIDAuthorizationFailed:
+		kafkago.TransactionalIDAuthorizationFailed, kafkago.DelegationTokenAuthorizationFailed,
+		kafkago.SASLAuthenticationFailed, kafkago.UnsupportedSASLMechanism, kafkago.IllegalSASLState:
 		return CodeDenied
 	case kafkago.InvalidTopic, kafkago.InvalidRequest, kafkago.InvalidGroupId, kafkago.InvalidSessionTimeout,
 		kafkago.InconsistentGroupProtocol, kafkago.InvalidPartitionNumber, kafkago.InvalidReplicationFactor,
-		kafkago.InvalidConfiguration, kafkago.PolicyViolation, kafkago.InvalidTimestamp, kafkago.InvalidRecord,
-		kafkago.UnsupportedForMessageFormat, kafkago.InvalidRequiredAcks, kafkago.UnsupportedVersion:
+		kafkago.InvalidReplicaAssignment, kafkago.InvalidConfiguration, kafkago.PolicyViolation,
+		kafkago.InvalidTimestamp, kafkago.InvalidRecord, kafkago.InvalidMessageSize, kafkago.InvalidRequiredAcks,
+		kafkago.UnsupportedForMessageFormat, kafkago.UnsupportedVersion, kafkago.UnsupportedCompressionType,
+		kafkago.TopicAlreadyExists, kafkago.SecurityDisabled:
 		return CodeInvalid
 	default:
 		return CodeUnavailable

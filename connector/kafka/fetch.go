@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -31,32 +32,42 @@ func (r FetchRequest) op() string {
 }
 
 // Fetch reads committed data records from req.Offset on. It returns at once
-// when ctx ends. An offset outside the log is CodeOutOfRange.
+// when ctx ends. An offset outside the log is CodeOutOfRange. A topic or
+// partition that is not there is given a few seconds to appear before it is
+// CodeUnknownTopic; other failures are returned as they come.
 func (c *Client) Fetch(ctx context.Context, req FetchRequest) (Fetched, error) {
+	var out Fetched
+	err := ifNew.retry(ctx, func() (err error) {
+		out, err = c.fetch(ctx, req)
+		return wrap(ctx, req.op(), err)
+	})
+	return out, err
+}
+
+func (c *Client) fetch(ctx context.Context, req FetchRequest) (Fetched, error) {
 	raw, err := c.fetchRaw(ctx, req)
 	if err != nil {
-		return Fetched{}, wrap(req.op(), err)
+		return Fetched{}, err
 	}
-	out := Fetched{Next: req.Offset, LastStable: raw.LastStableOffset, LogStart: raw.LogStartOffset}
 	batches, err := splitBatches(raw.RecordSet)
 	if err != nil {
-		return Fetched{}, wrap(req.op(), err)
+		return Fetched{}, err
 	}
+	out := Fetched{Next: req.Offset, LastStable: raw.LastStableOffset, LogStart: raw.LogStartOffset}
 	aborted := newAbortedFilter(raw.AbortedTransactions)
 	for _, b := range batches {
 		if err := out.take(req, b, aborted); err != nil {
-			return Fetched{}, wrap(req.op(), err)
+			return Fetched{}, err
 		}
 	}
 	if len(batches) > 0 && out.Next == req.Offset {
 		// Everything at and after the offset in this batch has been compacted
 		// away. kafka-go does not tell where the batch ends, so look for it;
 		// asking for the same offset again would never get on.
-		next, err := c.batchEnd(ctx, req, batches[len(batches)-1].base, raw.LastStableOffset)
+		out.Next, err = c.batchEnd(ctx, req, batches[0].base, raw.LastStableOffset)
 		if err != nil {
-			return Fetched{}, wrap(req.op(), err)
+			return Fetched{}, err
 		}
-		out.Next = next
 	}
 	return out, nil
 }
@@ -66,11 +77,12 @@ func (c *Client) fetchRaw(ctx context.Context, req FetchRequest) (*fetch.Respons
 	if maxBytes <= 0 {
 		maxBytes = 1 << 20
 	}
+	maxBytes = min(maxBytes, math.MaxInt32)
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout+req.MaxWait)
 	defer cancel()
-	res, err := c.transport.RoundTrip(ctx, c.addr, &fetch.Request{
+	res, err := c.link.RoundTrip(ctx, c.addr, &fetch.Request{
 		ReplicaID:      -1,
-		MaxWaitTime:    int32(req.MaxWait.Milliseconds()),
+		MaxWaitTime:    int32(min(req.MaxWait.Milliseconds(), math.MaxInt32)),
 		MinBytes:       1,
 		MaxBytes:       int32(maxBytes),
 		IsolationLevel: int8(kafkago.ReadCommitted),
@@ -88,20 +100,36 @@ func (c *Client) fetchRaw(ctx context.Context, req FetchRequest) (*fetch.Respons
 		}},
 	})
 	if err != nil {
-		return nil, err
+		return nil, c.blameLayout(ctx, err)
 	}
 	fr := res.(*fetch.Response)
 	if fr.ErrorCode != 0 {
 		return nil, kafkago.Error(fr.ErrorCode)
 	}
 	if len(fr.Topics) != 1 || len(fr.Topics[0].Partitions) != 1 {
-		return nil, errors.New("the broker's answer does not cover the partition")
+		return nil, errUncovered
 	}
 	p := &fr.Topics[0].Partitions[0]
 	if p.ErrorCode != 0 {
 		return nil, kafkago.Error(p.ErrorCode)
 	}
 	return p, nil
+}
+
+// errUncovered: an answer that leaves out what was asked for says nothing, and
+// nothing may be concluded from it.
+var errUncovered = errors.New("the broker's answer does not cover the partition")
+
+// blameLayout tells a topic that does not exist from a cluster that has not
+// been reached yet: kafka-go reports both as a topic that it cannot find.
+func (c *Client) blameLayout(ctx context.Context, err error) error {
+	if !isNoTopic(err) {
+		return err
+	}
+	if _, unreached := c.api.Metadata(ctx, &kafkago.MetadataRequest{Topics: []string{}}); unreached != nil {
+		return unreached
+	}
+	return err
 }
 
 // take adds one batch's committed data records and moves Next behind it.

@@ -1,6 +1,9 @@
 package kafka
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // batchEnd finds the first offset after the batch that starts at base, for a
 // batch that holds nothing at or after req.Offset any more. Asking for an
@@ -9,7 +12,10 @@ import "context"
 // changes once, which makes a gallop followed by a bisection exact, and a gap
 // of a million offsets costs about forty small fetches.
 func (c *Client) batchEnd(ctx context.Context, req FetchRequest, base, lastStable int64) (int64, error) {
-	inBatch := func(offset int64) (bool, error) {
+	if base < 0 {
+		return 0, errors.New("the broker answered with a batch that ends before the offset")
+	}
+	return gallop(req.Offset, func(offset int64) (bool, error) {
 		if offset >= lastStable {
 			return false, nil
 		}
@@ -19,11 +25,13 @@ func (c *Client) batchEnd(ctx context.Context, req FetchRequest, base, lastStabl
 		}
 		batches, err := splitBatches(raw.RecordSet)
 		if err != nil || len(batches) == 0 {
+			// An empty answer from a broker that holds back makes the result
+			// too small, never too large: the offset below it was seen to
+			// belong to the batch.
 			return false, err
 		}
 		return batches[0].base == base, nil
-	}
-	return gallop(req.Offset, inBatch)
+	})
 }
 
 // gallop returns the smallest offset above low for which in is false, given

@@ -3,9 +3,8 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
-	"slices"
-	"sync"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -13,9 +12,14 @@ import (
 
 // GroupConfig is a consumer group membership.
 type GroupConfig struct {
-	Group            string
-	Topic            string
-	SessionTimeout   time.Duration // must exceed the time that a session function takes to return
+	Group string
+	Topic string
+	// SessionTimeout must exceed the time that Handler.Run takes to return
+	// once the group rebalances, because no heartbeat is sent meanwhile.
+	// Zero: 30 s.
+	SessionTimeout time.Duration
+	// RebalanceTimeout is how long the group waits for a member that drains.
+	// Zero: 30 s.
 	RebalanceTimeout time.Duration
 	Logger           *slog.Logger // nil: silent
 }
@@ -23,16 +27,24 @@ type GroupConfig struct {
 const (
 	heartbeatInterval = time.Second
 	joinBackoff       = time.Second
+	watchInterval     = 5 * time.Second
+	// leaveTimeout bounds how long a member that has nothing left to do takes
+	// to say goodbye. A first join that the group does not answer in this time
+	// is given up: the group then counts a member that is not there until its
+	// session times out.
+	leaveTimeout = 10 * time.Second
 )
 
 // Assignment is what a member owns for one generation of the group.
 type Assignment struct {
 	Generation int
-	Partitions []int // sorted
+	Partitions []int // sorted; empty where the group has more members than partitions
 	Total      int   // partitions of the topic
 }
 
-// Handler is what a member of the group does.
+// Handler is what a member of the group does. For every generation the calls
+// are one Assigned, one Run per partition, each in its own goroutine, and one
+// Revoked, in this order; the next generation starts after that.
 type Handler interface {
 	// Assigned is called before the sessions of a generation start. It must
 	// not block.
@@ -40,9 +52,12 @@ type Handler interface {
 	// Run works on one partition until ctx ends and returns once everything
 	// it had in hand is committed or given up. The partition is not handed to
 	// another member before that, unless the session times out. A non-nil
-	// error ends the membership and is returned by RunGroup.
+	// error ends the membership and is returned by RunGroup. Returning nil
+	// before ctx has ended gives up the whole generation: the other sessions
+	// are told to finish and the member joins anew.
 	Run(ctx context.Context, s *Session) error
-	// Revoked is called after all sessions of the generation have returned.
+	// Revoked is called once all sessions of the generation have returned, or
+	// when it ends where it had none.
 	Revoked()
 	// Unjoined reports why the group cannot be joined at the moment; it is
 	// tried again until RunGroup's context ends.
@@ -52,122 +67,95 @@ type Handler interface {
 // RunGroup is a member of the group until ctx ends or a session fails. When
 // ctx ends, the sessions are told to finish while the heartbeats go on, and
 // only then does the member leave, so the time that a session takes does not
-// count against the session timeout.
+// count against the session timeout. Leaving takes at most ten seconds.
+//
+// It returns the first error of a session, and nil where there was none. A
+// topic that does not exist is waited for, not created.
 func (c *Client) RunGroup(ctx context.Context, cfg GroupConfig, h Handler) error {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	group, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
+	wires := newWires(c.dial)
+	conf := c.groupConfig(cfg, wires.dial)
+	if err := conf.Validate(); err != nil {
+		return &Error{Code: CodeInvalid, Op: "join group " + cfg.Group, Err: err}
+	}
+	m := newMembership(ctx, c, cfg, h)
+	defer m.stop()
+	if !m.awaitTopic() {
+		return nil
+	}
+	group, err := kafkago.NewConsumerGroup(conf)
+	if err != nil {
+		return &Error{Code: CodeInvalid, Op: "join group " + cfg.Group, Err: err}
+	}
+	m.follow(group)
+	m.finish(group, wires)
+	return m.failure()
+}
+
+func (c *Client) groupConfig(cfg GroupConfig, dial DialFunc) kafkago.ConsumerGroupConfig {
+	heartbeat := heartbeatInterval
+	if cfg.SessionTimeout > 0 {
+		// Three chances, as Kafka's own consumer recommends.
+		heartbeat = min(heartbeat, cfg.SessionTimeout/3)
+	}
+	return kafkago.ConsumerGroupConfig{
 		ID:                     cfg.Group,
 		Brokers:                c.brokers,
-		Dialer:                 c.dialer,
+		Dialer:                 &kafkago.Dialer{ClientID: c.clientID, Timeout: requestTimeout, DialFunc: dial},
 		Topics:                 []string{cfg.Topic},
-		HeartbeatInterval:      heartbeatInterval,
+		HeartbeatInterval:      heartbeat,
 		SessionTimeout:         cfg.SessionTimeout,
 		RebalanceTimeout:       cfg.RebalanceTimeout,
 		JoinGroupBackoff:       joinBackoff,
 		WatchPartitionChanges:  true,
-		PartitionWatchInterval: 5 * time.Second,
+		PartitionWatchInterval: watchInterval,
 		StartOffset:            kafkago.FirstOffset,
 		Timeout:                requestTimeout,
-	})
-	if err != nil {
-		return &Error{Code: CodeInvalid, Op: "join group " + cfg.Group, Err: err}
+		ErrorLogger: kafkago.LoggerFunc(func(format string, args ...any) {
+			// What matters of it is reported by Unjoined too.
+			cfg.Logger.Debug("consumer group: " + fmt.Sprintf(format, args...))
+		}),
 	}
-	m := &membership{client: c, cfg: cfg, handler: h}
-	m.ctx, m.stop = context.WithCancelCause(ctx)
-	defer m.stop(nil)
+}
+
+// awaitTopic waits until the topic exists; false when ctx ended first. kafka-go
+// must not see a topic that does not exist: it asks for it in a way that
+// makes brokers create it, and joins again and again without a pause.
+func (m *membership) awaitTopic() bool {
+	for {
+		_, err := m.client.partitions(m.ctx, m.cfg.Topic)
+		if err == nil {
+			return true
+		}
+		if m.ctx.Err() != nil {
+			return false
+		}
+		m.handler.Unjoined(err)
+		if !wait(m.ctx, joinBackoff) {
+			return false
+		}
+	}
+}
+
+// follow serves one generation after the other until the member shall leave.
+func (m *membership) follow(group *kafkago.ConsumerGroup) {
 	for {
 		gen, err := group.Next(m.ctx)
-		if m.ctx.Err() != nil {
-			break
-		}
-		if err != nil {
-			if errors.Is(err, kafkago.ErrGroupClosed) {
-				break
+		switch {
+		case m.ctx.Err() != nil:
+			if gen != nil {
+				m.member = gen.MemberID
 			}
+			return
+		case err == nil:
+			m.serve(gen)
+		case !errors.Is(err, kafkago.RebalanceInProgress):
+			m.handler.Unjoined(wrap(m.ctx, "join group "+m.cfg.Group, err))
+		default:
 			// A rebalance that starts while this one was joining is normal
 			// and is joined again at once.
-			if !errors.Is(err, kafkago.RebalanceInProgress) {
-				h.Unjoined(wrap("join group "+cfg.Group, err))
-			}
-			continue
-		}
-		m.serve(gen)
-	}
-	// The heartbeats go on until Close, so finishing may take its time.
-	m.lanes.Wait()
-	err = wrap("leave group "+cfg.Group, group.Close())
-	m.watchers.Wait()
-	if cause := context.Cause(m.ctx); ctx.Err() == nil && cause != nil {
-		return cause
-	}
-	return err
-}
-
-// membership is one call of RunGroup.
-type membership struct {
-	client   *Client
-	cfg      GroupConfig
-	handler  Handler
-	ctx      context.Context // ends when the member shall leave
-	stop     context.CancelCauseFunc
-	lanes    sync.WaitGroup // handler.Run calls
-	watchers sync.WaitGroup // goroutines that report a revoked generation
-}
-
-// serve starts the sessions of a generation and returns at once: kafka-go
-// hands out the next generation only after all of them have returned.
-func (m *membership) serve(gen *kafkago.Generation) {
-	var partitions []int
-	for _, a := range gen.Assignments[m.cfg.Topic] {
-		partitions = append(partitions, a.ID)
-	}
-	slices.Sort(partitions)
-	total, err := m.client.Partitions(m.ctx, m.cfg.Topic)
-	if err != nil {
-		m.handler.Unjoined(err)
-		if len(partitions) > 0 {
-			// Without the total the share of the rate limit is unknown.
-			// Ending the generation makes kafka-go join again.
-			gen.Start(func(context.Context) {})
-			return
 		}
 	}
-	a := Assignment{Generation: int(gen.ID), Partitions: partitions, Total: total}
-	m.handler.Assigned(a)
-	var running sync.WaitGroup
-	for _, p := range partitions {
-		s := &Session{
-			client: m.client, group: m.cfg.Group, topic: m.cfg.Topic,
-			partition: p, generation: int(gen.ID), member: gen.MemberID,
-		}
-		running.Add(1)
-		m.lanes.Add(1)
-		gen.Start(func(genCtx context.Context) {
-			m.run(genCtx, s, &running)
-			// kafka-go ends the generation, and with it the heartbeats, as
-			// soon as one function returns. While others still finish, the
-			// heartbeats are needed; and a function that returned before
-			// Close would make kafka-go join once more only to leave.
-			<-genCtx.Done()
-		})
-	}
-	m.watchers.Go(func() {
-		running.Wait()
-		m.handler.Revoked()
-	})
-}
-
-// run keeps one session going until its generation or the membership ends.
-func (m *membership) run(genCtx context.Context, s *Session, running *sync.WaitGroup) {
-	ctx, cancel := context.WithCancelCause(m.ctx)
-	defer cancel(nil)
-	unhook := context.AfterFunc(genCtx, func() { cancel(kafkago.ErrGenerationEnded) })
-	defer unhook()
-	if err := m.handler.Run(ctx, s); err != nil {
-		m.stop(err)
-	}
-	running.Done()
-	m.lanes.Done()
 }

@@ -28,17 +28,26 @@ func (e *PoisonError) Unwrap() error { return e.Err }
 // Produce writes the messages and waits until all in-sync replicas have them.
 // Messages of one partition keep their order. A batch that is refused for good
 // is cut in halves until the messages at fault stand alone; they are named in
-// a *PoisonError and the rest is written. Any other error means that some
-// messages may have been written and some not.
+// a *PoisonError and the rest is written, behind what the call had already
+// written to the partition. Any other error means that some messages may have
+// been written and some not. When ctx ends, what has been handed to the
+// connection may still be written.
 func (c *Client) Produce(ctx context.Context, msgs []Message) error {
+	const op = "produce"
+	if err := ctx.Err(); err != nil {
+		return wrap(ctx, op, err)
+	}
 	out := make([]kafkago.Message, len(msgs))
 	all := make([]int, len(msgs))
 	for i := range msgs {
+		if msgs[i].Topic == "" {
+			return &Error{Code: CodeInvalid, Op: op, Err: fmt.Errorf("message %d has no topic", i)}
+		}
 		out[i], all[i] = toKafka(&msgs[i]), i
 	}
 	poison := &PoisonError{}
 	if err := c.produce(ctx, out, all, poison); err != nil {
-		return wrap("produce", err)
+		return wrap(ctx, op, err)
 	}
 	if len(poison.Indexes) > 0 {
 		slices.Sort(poison.Indexes)
@@ -55,21 +64,18 @@ func (c *Client) produce(ctx context.Context, msgs []kafkago.Message, idx []int,
 	for i, at := range idx {
 		part[i] = msgs[at]
 	}
-	failed, permanent, err := outcomes(c.writer.WriteMessages(ctx, part...), len(part))
-	if err == nil {
-		return nil
-	}
-	if !permanent {
+	refused, refusal, err := outcomes(ctx, c.writer.WriteMessages(ctx, part...), len(part))
+	if err != nil {
 		return err
 	}
-	again := make([]int, len(failed))
-	for i, at := range failed {
+	again := make([]int, len(refused))
+	for i, at := range refused {
 		again[i] = idx[at]
 	}
 	if len(again) == 1 {
 		poison.Indexes = append(poison.Indexes, again[0])
 		if poison.Err == nil {
-			poison.Err = &Error{Code: classify(err), Op: "produce", Err: err}
+			poison.Err = wrap(ctx, "produce", refusal)
 		}
 		return nil
 	}
@@ -80,37 +86,42 @@ func (c *Client) produce(ctx context.Context, msgs []kafkago.Message, idx []int,
 	return c.produce(ctx, msgs, again[half:], poison)
 }
 
-// outcomes reads a Writer's error: which messages failed, whether every
-// failure is permanent, and one of the failures.
-func outcomes(err error, n int) (failed []int, permanent bool, first error) {
-	if err == nil {
-		return nil, false, nil
+// outcomes reads a Writer's error. A failure that may pass is returned as err
+// and outweighs the rest, because the caller has to repeat everything then;
+// otherwise refused are the messages of batches that were refused for good.
+func outcomes(ctx context.Context, written error, n int) (refused []int, refusal, err error) {
+	if written == nil {
+		return nil, nil, nil
 	}
 	var each kafkago.WriteErrors
-	if !errors.As(err, &each) {
-		// Refused before anything was sent, as a whole.
-		failed = make([]int, n)
-		for i := range failed {
-			failed[i] = i
+	if !errors.As(written, &each) {
+		// Nothing was sent, or ctx ended before all answers were there.
+		if !isPermanent(ctx, written) {
+			return nil, nil, written
 		}
-		return failed, isPermanent(err), err
+		refused = make([]int, n)
+		for i := range refused {
+			refused[i] = i
+		}
+		return refused, written, nil
 	}
-	permanent = true
 	for i, e := range each {
-		if e == nil {
-			continue
+		switch {
+		case e == nil:
+		case !isPermanent(ctx, e):
+			return nil, nil, e
+		default:
+			refused = append(refused, i)
+			if refusal == nil {
+				refusal = e
+			}
 		}
-		failed = append(failed, i)
-		if first == nil {
-			first = e
-		}
-		permanent = permanent && isPermanent(e)
 	}
-	return failed, permanent, first
+	return refused, refusal, nil
 }
 
-func isPermanent(err error) bool {
-	switch classify(err) {
+func isPermanent(ctx context.Context, err error) bool {
+	switch classify(ctx, err) {
 	case CodeTooLarge, CodeInvalid:
 		return true
 	default:

@@ -6,15 +6,26 @@ import (
 	"time"
 )
 
+// readerWait is how long a broker may hold a fetch that finds nothing.
+const readerWait = 250 * time.Millisecond
+
+func (c *Client) fetchPatiently(ctx context.Context, req FetchRequest) (res Fetched, err error) {
+	err = briefly.retry(ctx, func() (err error) {
+		res, err = c.Fetch(ctx, req)
+		return err
+	})
+	return res, err
+}
+
 // Scan yields the committed data records of one partition from offset from on,
-// below end, in order. It ends at end, at the consumer's break, or with an
-// error as its last pair; no goroutine is left behind.
+// below end, in order. It ends at end, where the log ends for a read_committed
+// reader, at the consumer's break, or with an error as its last pair. A broker
+// that is away is waited for about eight seconds. No goroutine is left behind.
 func (c *Client) Scan(ctx context.Context, topic string, partition int, from, end int64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for next := from; next < end; {
-			res, err := c.Fetch(ctx, FetchRequest{
-				Topic: topic, Partition: partition, Offset: next,
-				MaxBytes: 4 << 20, MaxWait: 250 * time.Millisecond,
+			res, err := c.fetchPatiently(ctx, FetchRequest{
+				Topic: topic, Partition: partition, Offset: next, MaxBytes: 4 << 20, MaxWait: readerWait,
 			})
 			if err != nil {
 				yield(Record{}, err)
@@ -39,16 +50,13 @@ func (c *Client) Scan(ctx context.Context, topic string, partition int, from, en
 
 // Follow yields committed data records of one partition from offset from on
 // and waits for more, until ctx ends or the consumer breaks. A broker that is
-// away for a while is waited for; an error that waiting cannot mend ends it.
+// away is waited for about eight seconds; an error that lasts ends it, as its
+// last pair.
 func (c *Client) Follow(ctx context.Context, topic string, partition int, from int64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		for next := from; ctx.Err() == nil; {
-			var res Fetched
-			err := retryTransient(ctx, func() (err error) {
-				res, err = c.Fetch(ctx, FetchRequest{
-					Topic: topic, Partition: partition, Offset: next, MaxWait: 250 * time.Millisecond,
-				})
-				return err
+			res, err := c.fetchPatiently(ctx, FetchRequest{
+				Topic: topic, Partition: partition, Offset: next, MaxWait: readerWait,
 			})
 			if ctx.Err() != nil {
 				return

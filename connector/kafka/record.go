@@ -15,7 +15,10 @@ type Record struct {
 	Key       []byte
 	Value     []byte
 	Headers   []schemas.Header
-	Timestamp time.Time // millisecond resolution
+	// Timestamp is the producer's, in milliseconds, UTC. That is so on a topic
+	// with message.timestamp.type=LogAppendTime too: kafka-go does not give the
+	// broker's.
+	Timestamp time.Time
 }
 
 // Size is about how many bytes the record takes in memory and on the wire.

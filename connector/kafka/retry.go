@@ -2,33 +2,78 @@ package kafka
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 )
 
 const (
-	transientAttempts = 20
-	transientBase     = 10 * time.Millisecond
-	transientCap      = 500 * time.Millisecond
+	retryBase = 10 * time.Millisecond
+	retryCap  = 500 * time.Millisecond
 )
 
-// retryTransient repeats do while it reports CodeUnavailable. The first
-// contact with a fresh broker answers "not available" or "loading" for a
-// moment, for groups and transactions alike; after about eight seconds the
-// last error is reported as it is.
-func retryTransient(ctx context.Context, do func() error) error {
-	delay := transientBase
-	for attempt := 1; ; attempt++ {
+// patience says for how long a failed attempt is followed by another. The zero
+// value gives up at the first failure.
+type patience struct {
+	unavailable  time.Duration // for CodeUnavailable
+	unknownTopic time.Duration // for CodeUnknownTopic
+}
+
+var (
+	// The first contact with a fresh broker answers "not available" or
+	// "loading" for a moment, for groups and transactions alike.
+	briefly = patience{unavailable: 8 * time.Second}
+	// kafka-go learns of a new topic or partition with its next look at the
+	// cluster, and brokers of each other after a moment.
+	ifNew = patience{unknownTopic: metadataTTL + time.Second}
+	// Both.
+	brieflyIfNew = patience{unavailable: briefly.unavailable, unknownTopic: ifNew.unknownTopic}
+)
+
+// retry repeats do, at growing intervals, and returns its last error. Once
+// ctx has ended, that error has CodeCanceled.
+func (p patience) retry(ctx context.Context, do func() error) error {
+	start := time.Now()
+	for delay := retryBase; ; delay = min(2*delay, retryCap) {
 		err := do()
-		if err == nil || attempt == transientAttempts || CodeOf(err) != CodeUnavailable {
+		if err == nil || time.Since(start) >= p.limit(CodeOf(err)) {
 			return err
 		}
-		timer := time.NewTimer(delay)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-			return err
-		case <-timer.C:
+		if !wait(ctx, delay) {
+			return canceled(ctx, err)
 		}
-		delay = min(2*delay, transientCap)
+	}
+}
+
+func (p patience) limit(code ErrorCode) time.Duration {
+	switch code {
+	case CodeUnavailable:
+		return p.unavailable
+	case CodeUnknownTopic:
+		return p.unknownTopic
+	default:
+		return 0
+	}
+}
+
+// canceled is err, seen as the failure that was being waited out when ctx
+// ended.
+func canceled(ctx context.Context, err error) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &Error{Code: CodeCanceled, Op: e.Op, Err: fmt.Errorf("%w while waiting after: %w", context.Cause(ctx), e.Err)}
+}
+
+// wait reports false when ctx ended first.
+func wait(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
 	}
 }

@@ -2,7 +2,10 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"math"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -12,6 +15,7 @@ import (
 // safe for concurrent use.
 type Session struct {
 	client     *Client
+	log        *slog.Logger
 	group      string
 	topic      string
 	partition  int
@@ -35,58 +39,77 @@ func (s *Session) Fetch(ctx context.Context, offset int64, maxBytes int, maxWait
 	})
 }
 
-// Start is the first offset that is still retained.
+// Start is the first offset that is still retained. It waits for a broker that
+// is away for as long as ctx lives.
 func (s *Session) Start(ctx context.Context) (int64, error) {
 	op := fmt.Sprintf("start of %s/%d", s.topic, s.partition)
 	var start int64
-	err := retryTransient(ctx, func() error {
+	err := s.persist(ctx, func() error {
 		res, err := s.client.api.ListOffsets(ctx, &kafkago.ListOffsetsRequest{
 			Topics: map[string][]kafkago.OffsetRequest{s.topic: {kafkago.FirstOffsetOf(s.partition)}},
 		})
 		if err != nil {
-			return wrap(op, err)
+			return wrap(ctx, op, err)
 		}
 		for _, p := range res.Topics[s.topic] {
 			if p.Partition == s.partition {
 				start = p.FirstOffset
-				return wrap(op, p.Error)
+				return wrap(ctx, op, p.Error)
 			}
 		}
-		return wrap(op, kafkago.UnknownTopicOrPartition)
+		return wrap(ctx, op, errUncovered)
 	})
 	return start, err
 }
 
-// Position is what the group has committed for the partition.
+// Position is what the group has committed for the partition. It waits for a
+// broker that is away for as long as ctx lives.
 func (s *Session) Position(ctx context.Context) (Position, error) {
 	op := fmt.Sprintf("fetch offset of %s/%d", s.topic, s.partition)
 	out := Position{Offset: -1}
-	err := retryTransient(ctx, func() error {
+	err := s.persist(ctx, func() error {
 		res, err := s.client.api.OffsetFetch(ctx, &kafkago.OffsetFetchRequest{
 			GroupID: s.group, Topics: map[string][]int{s.topic: {s.partition}},
 		})
-		if err != nil {
-			return wrap(op, err)
+		if err == nil {
+			err = res.Error
 		}
-		if res.Error != nil {
-			return wrap(op, res.Error)
+		if err != nil {
+			return wrap(ctx, op, err)
 		}
 		for _, p := range res.Topics[s.topic] {
 			if p.Partition == s.partition {
 				out = Position{Offset: p.CommittedOffset, Metadata: p.Metadata}
-				return wrap(op, p.Error)
+				return wrap(ctx, op, p.Error)
 			}
 		}
-		return nil
+		return wrap(ctx, op, errUncovered)
 	})
 	return out, err
 }
 
+// persist repeats do until the brokers answer. Where they stay away, the
+// generation ends and ctx with it.
+func (s *Session) persist(ctx context.Context, do func() error) error {
+	for {
+		err := brieflyIfNew.retry(ctx, do)
+		if CodeOf(err) != CodeUnavailable {
+			return err
+		}
+		s.log.Warn("waiting for an answer of the brokers", "partition", s.partition, "error", err)
+	}
+}
+
 // Commit commits the partition's position under the session's generation and
-// member id. CodeOwnershipLost means that the group has moved on.
+// member id. CodeOwnershipLost means that the group has moved on. A broker
+// that is away is waited for about eight seconds.
 func (s *Session) Commit(ctx context.Context, pos Position) error {
 	op := fmt.Sprintf("commit %d of %s/%d", pos.Offset, s.topic, s.partition)
-	return retryTransient(ctx, func() error {
+	if len(pos.Metadata) > math.MaxInt16 {
+		// The protocol cannot express it; kafka-go would send something else.
+		return &Error{Code: CodeTooLarge, Op: op, Err: errors.New("metadata is over 32,767 bytes")}
+	}
+	return briefly.retry(ctx, func() error {
 		res, err := s.client.api.OffsetCommit(ctx, &kafkago.OffsetCommitRequest{
 			GroupID: s.group, GenerationID: s.generation, MemberID: s.member,
 			Topics: map[string][]kafkago.OffsetCommit{s.topic: {{
@@ -94,14 +117,14 @@ func (s *Session) Commit(ctx context.Context, pos Position) error {
 			}}},
 		})
 		if err != nil {
-			return wrap(op, err)
+			return wrap(ctx, op, err)
 		}
 		for _, p := range res.Topics[s.topic] {
 			if p.Partition == s.partition {
-				return wrap(op, p.Error)
+				return wrap(ctx, op, p.Error)
 			}
 		}
-		return wrap(op, kafkago.UnknownTopicOrPartition)
+		return wrap(ctx, op, errUncovered)
 	})
 }
 

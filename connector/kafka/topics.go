@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,7 +11,8 @@ import (
 
 // TopicSpec is a topic that should exist.
 type TopicSpec struct {
-	Name       string
+	Name string
+	// Partitions is their number; zero or -1: the broker's default.
 	Partitions int
 	// Replication is the replication factor; zero or -1: the broker's default.
 	Replication int
@@ -21,25 +23,27 @@ type TopicSpec struct {
 // EnsureTopics creates the topics that do not exist. One that exists is left
 // as it is, whatever its settings.
 func (c *Client) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
+	if len(specs) == 0 {
+		return nil
+	}
 	req := &kafkago.CreateTopicsRequest{}
 	for _, s := range specs {
-		t := kafkago.TopicConfig{Topic: s.Name, NumPartitions: s.Partitions, ReplicationFactor: s.Replication}
-		if t.ReplicationFactor == 0 {
-			t.ReplicationFactor = -1
+		t := kafkago.TopicConfig{
+			Topic: s.Name, NumPartitions: cmp.Or(s.Partitions, -1), ReplicationFactor: cmp.Or(s.Replication, -1),
 		}
 		for name, value := range s.Configs {
 			t.ConfigEntries = append(t.ConfigEntries, kafkago.ConfigEntry{ConfigName: name, ConfigValue: value})
 		}
 		req.Topics = append(req.Topics, t)
 	}
-	return retryTransient(ctx, func() error {
+	return briefly.retry(ctx, func() error {
 		res, err := c.api.CreateTopics(ctx, req)
 		if err != nil {
-			return wrap("create topics", err)
+			return wrap(ctx, "create topics", err)
 		}
-		for name, err := range res.Errors {
-			if err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
-				return wrap("create topic "+name, err)
+		for _, s := range specs {
+			if err := res.Errors[s.Name]; err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
+				return wrap(ctx, "create topic "+s.Name, err)
 			}
 		}
 		return nil
@@ -49,38 +53,47 @@ func (c *Client) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 // Partitions is the number of partitions of a topic. CodeUnknownTopic where it
 // does not exist.
 func (c *Client) Partitions(ctx context.Context, topic string) (int, error) {
-	op := "metadata of " + topic
 	var n int
-	err := retryTransient(ctx, func() error {
-		res, err := c.api.Metadata(ctx, &kafkago.MetadataRequest{Topics: []string{topic}})
-		if err != nil {
-			return wrap(op, err)
-		}
-		for _, t := range res.Topics {
-			if t.Name != topic {
-				continue
-			}
-			if t.Error != nil {
-				return wrap(op, t.Error)
-			}
-			n = len(t.Partitions)
-			return nil
-		}
-		return wrap(op, kafkago.UnknownTopicOrPartition)
+	err := briefly.retry(ctx, func() (err error) {
+		n, err = c.partitions(ctx, topic)
+		return err
 	})
 	return n, err
+}
+
+// partitions asks a broker once, on a connection of its own: the shared
+// transport answers from its cache, and a ConsumerGroup's way of asking makes
+// brokers create the topic.
+func (c *Client) partitions(ctx context.Context, topic string) (int, error) {
+	op := "metadata of " + topic
+	wires := newWires(c.dial)
+	defer wires.cut()
+	transport := c.transport(wires.dial, requestTimeout, topic)
+	defer transport.CloseIdleConnections()
+	api := kafkago.Client{Addr: c.addr, Timeout: requestTimeout, Transport: transport}
+	res, err := api.Metadata(ctx, &kafkago.MetadataRequest{Topics: []string{topic}})
+	if err != nil {
+		return 0, wrap(ctx, op, err)
+	}
+	for _, t := range res.Topics {
+		if t.Name == topic {
+			return len(t.Partitions), wrap(ctx, op, t.Error)
+		}
+	}
+	return 0, wrap(ctx, op, kafkago.UnknownTopicOrPartition)
 }
 
 // Range is what a partition holds for a read_committed reader: offsets from
 // Start on, below End.
 type Range struct{ Start, End int64 }
 
-// Ranges returns the readable range of every partition of a topic.
+// Ranges returns the readable range of every partition of a topic, by number.
 func (c *Client) Ranges(ctx context.Context, topic string) ([]Range, error) {
 	n, err := c.Partitions(ctx, topic)
 	if err != nil {
 		return nil, err
 	}
+	op := "offsets of " + topic
 	req := &kafkago.ListOffsetsRequest{
 		IsolationLevel: kafkago.ReadCommitted,
 		Topics:         map[string][]kafkago.OffsetRequest{},
@@ -89,21 +102,24 @@ func (c *Client) Ranges(ctx context.Context, topic string) ([]Range, error) {
 		req.Topics[topic] = append(req.Topics[topic], kafkago.FirstOffsetOf(p), kafkago.LastOffsetOf(p))
 	}
 	out := make([]Range, n)
-	err = retryTransient(ctx, func() error {
+	err = brieflyIfNew.retry(ctx, func() error {
 		res, err := c.api.ListOffsets(ctx, req)
 		if err != nil {
-			return wrap("offsets of "+topic, err)
+			return wrap(ctx, op, err)
 		}
 		if len(res.Topics[topic]) != n {
-			return wrap("offsets of "+topic, fmt.Errorf("%d of %d partitions answered", len(res.Topics[topic]), n))
+			return wrap(ctx, op, fmt.Errorf("%d of %d partitions answered", len(res.Topics[topic]), n))
 		}
 		for _, p := range res.Topics[topic] {
 			if p.Error != nil {
-				return wrap("offsets of "+topic, p.Error)
+				return wrap(ctx, op, p.Error)
 			}
 			out[p.Partition] = Range{Start: p.FirstOffset, End: p.LastOffset}
 		}
 		return nil
 	})
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
 }

@@ -26,7 +26,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const (
 	identity = "user-0001-abcd"
 	service  = emulator.DefaultServiceSID
-	noSID    = "00000000000000000000000000000000"
+	noSID    = "00000000000000000000000000000000" // behind a prefix: nothing has it
+	// rfcSecret20 is the secret of RFC 6238's SHA-1 vectors in Base32.
+	rfcSecret20 = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
 )
 
 // clock is a time that a test moves.
@@ -167,8 +169,11 @@ func (a *api) call(method, path string, form url.Values) reply {
 	return r
 }
 
-func (a *api) get(path string) reply                   { a.t.Helper(); return a.call(http.MethodGet, path, nil) }
-func (a *api) post(path string, form url.Values) reply { a.t.Helper(); return a.call(http.MethodPost, path, form) }
+func (a *api) get(path string) reply { a.t.Helper(); return a.call(http.MethodGet, path, nil) }
+func (a *api) post(path string, form url.Values) reply {
+	a.t.Helper()
+	return a.call(http.MethodPost, path, form)
+}
 
 // want fails unless the answer has this status and error code (0: none).
 func (a *api) want(r reply, status, code int) reply {
@@ -203,10 +208,10 @@ func (a *api) pushFactor() (emulator.Factor, *ecdsa.PrivateKey) {
 	return f, key
 }
 
-// totpFactor adds a verified TOTP factor to the test's identity.
+// totpFactor adds a verified TOTP factor to the test's identity, once.
 func (a *api) totpFactor() emulator.Factor {
 	a.t.Helper()
-	f, err := a.e.AddTOTPFactor(identity, "")
+	f, err := a.e.AddTOTPFactor(identity, rfcSecret20)
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -18,6 +18,6 @@
 //
 // A Client is safe for concurrent use and starts no goroutine that outlives a
 // call, other than those of its idle connections, which CloseIdleConnections
-// ends. It retries nothing, but for a connection that died while idle and took
-// nothing of the request.
+// ends. It retries nothing, except that net/http asks once more where a kept
+// connection dies before the answer begins.
 package read

@@ -34,7 +34,7 @@ func ExampleClient_Fetch() {
 		return
 	}
 	defer client.CloseIdleConnections()
-	answer, err := client.Fetch(context.TODO(), service, "door-4711-north", sid)
+	answer, err := client.Fetch(context.Background(), service, "door-4711-north", sid)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -54,7 +54,7 @@ func ExampleClient_All() {
 	}
 	defer client.CloseIdleConnections()
 	pending := read.ListParams{Status: read.StatusPending, Order: read.OrderDesc, Limit: 10}
-	for challenge, err := range client.All(context.TODO(), service, "door-4711-north", pending) {
+	for challenge, err := range client.All(context.Background(), service, "door-4711-north", pending) {
 		if err != nil {
 			fmt.Println(err)
 			return
@@ -73,7 +73,7 @@ func ExampleAPIError() {
 		return
 	}
 	defer client.CloseIdleConnections()
-	_, err = client.Fetch(context.TODO(), service, "door-4711-north", sid)
+	_, err = client.Fetch(context.Background(), service, "door-4711-north", sid)
 	if said, ok := errors.AsType[*read.APIError](err); ok {
 		fmt.Println(said.Status, said.Code, said.Message)
 	}

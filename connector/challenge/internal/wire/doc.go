@@ -7,9 +7,9 @@
 //   - Credentials go to the configured origin (scheme, host and port) and
 //     nowhere else: no redirect is followed, and a URL of another origin is
 //     refused before a connection is made.
-//   - A request is put on a connection once. The only repetition is after a
-//     reused connection turned out dead with not one byte of the request
-//     written; see Client.send.
+//   - A POST is put on a connection once. The only repetition is after a reused
+//     connection turned out dead without the request written; see Client.send.
+//     A GET may be repeated by net/http.
 //   - A Failure says whether the request may have left, and says "it may"
 //     wherever that can't be ruled out.
 //   - An answer is read to its end within a bound, so that the connection can

@@ -3,6 +3,7 @@ package wire
 import (
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -143,6 +144,15 @@ func TestRequestHeaders(t *testing.T) {
 				t.Errorf("%s is sent", name)
 			}
 		}
+	}
+}
+
+func TestHighestBodyBound(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }))
+	defer s.Close()
+	a, f := post(t, newClient(t, s.URL, Config{MaxBodyBytes: math.MaxInt64}), t.Context(), "1")
+	if f != nil || string(a.Body) != "{}" {
+		t.Errorf("got %+v, %v", a, f)
 	}
 }
 

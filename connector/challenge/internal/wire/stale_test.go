@@ -3,6 +3,7 @@ package wire
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -102,6 +103,55 @@ func TestStaleConnection(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestEarlierConnectionCounts lets net/http repeat a GET by itself: the first
+// connection takes it and dies, the second can't be made or takes nothing. What
+// the first took may have arrived.
+func TestEarlierConnectionCounts(t *testing.T) {
+	t.Run("second refused", func(t *testing.T) {
+		earlierConnection(t, func(c net.Conn) (net.Conn, error) { return nil, errors.Join(syscall.ECONNREFUSED, c.Close()) }, syscall.ECONNREFUSED)
+	})
+	t.Run("second takes nothing", func(t *testing.T) {
+		earlierConnection(t, func(c net.Conn) (net.Conn, error) { return &dyingConn{Conn: c}, nil }, syscall.EPIPE)
+	})
+}
+
+func earlierConnection(t *testing.T, second func(net.Conn) (net.Conn, error), cause error) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		var seen atomic.Int64
+		p := servePipes(t, func(w http.ResponseWriter, _ *http.Request) {
+			if seen.Add(1) == 1 {
+				return
+			}
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = conn.Close()
+		})
+		c := newClient(t, "http://127.0.0.1:1", Config{Transport: newTransport(0, func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := p.dial(ctx, network, addr)
+			if err != nil || p.dials.Load() == 1 {
+				return conn, err
+			}
+			return second(conn)
+		})})
+		u, f := c.Challenges(testService, testIdentity, "")
+		if f != nil {
+			t.Fatal(f)
+		}
+		if _, f := c.Get(t.Context(), u); f != nil {
+			t.Fatal(f)
+		}
+		_, f = c.Get(t.Context(), u)
+		wantFailure(t, f, NoAnswer, true)
+		if seen.Load() != 2 || !errors.Is(f, cause) {
+			t.Errorf("the server saw %d requests, the client says %v", seen.Load(), f)
+		}
+	})
 }
 
 // TestClosingRace posts to a server that closes each connection right after an

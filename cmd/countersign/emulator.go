@@ -1,0 +1,184 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/countersign/countersign/internal/emulator"
+)
+
+// emulatorClose bounds how long calls under way may take at the end.
+const emulatorClose = 5 * time.Second
+
+type emulatorFlags struct {
+	log    logFlags
+	listen listenFlags
+	url    string
+	sid    string
+	token  string
+	seed   uint64
+	faults faultFlags
+	push   []string
+	totp   []string
+}
+
+func emulatorCommand() *cobra.Command {
+	var f emulatorFlags
+	cmd := &cobra.Command{
+		Use:   "emulator",
+		Short: "Run an emulated Challenge API, to try everything without an account",
+		Long: `Run a Challenge API of one's own on this machine: entities, factors and
+challenges through their whole life, every documented limit and error, state in
+memory. It is meant for tests and demonstrations, and holds no secrets worth
+keeping.
+
+Factors are enrolled by its HTTP API as a device would, or at the start with
+--push-factor and --totp-factor. Challenges for such a push factor stay pending
+until they expire, because no device holds its key.
+
+Faults are injected by rate, from flags, from a JSON file, or while it runs:
+GET and POST /_emulator/faults, POST /_emulator/outage?for=20s&kind=graceful.
+GET /_emulator/stats counts calls, GET /_emulator/created lists every challenge.
+
+The account and its token come from the flags or from $EMULATOR_ACCOUNT_SID and
+$EMULATOR_AUTH_TOKEN; without them a default serves that anybody may know.
+
+SIGTERM or SIGINT ends it once calls under way are answered; a second signal
+drops them. It takes loopback addresses only, unless --listen-any says otherwise.
+
+Exit codes: 0 ended in order, 1 otherwise, 2 wrong usage.`,
+		Example: `  countersign emulator --push-factor customer-0001
+
+  # A slow and unreliable API:
+  countersign emulator --latency 20ms-200ms --throttle-rate 0.05 --server-error-rate 0.02
+
+  # What has been called?
+  curl http://127.0.0.1:4010/_emulator/stats`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
+	}
+	f.log.register(cmd)
+	f.listen.register(cmd, "127.0.0.1:4010", "`address` to serve on; port 0 takes a free one")
+	fl := cmd.Flags()
+	fl.StringVar(&f.url, "public-url", "", "what URLs in answers begin with (default: http:// and the address)")
+	fl.StringVar(&f.sid, "account-sid", "", "account that may call (default: $EMULATOR_ACCOUNT_SID, else "+emulator.DefaultAccountSID+")")
+	fl.StringVar(&f.token, "auth-token", "", "its token (default: $EMULATOR_AUTH_TOKEN, else "+emulator.DefaultAuthToken+")")
+	fl.StringArrayVar(&f.push, "push-factor", nil, "enrol a push factor for this `identity`; repeatable")
+	fl.StringArrayVar(&f.totp, "totp-factor", nil, "enrol a TOTP factor, as `identity=BASE32SECRET`; repeatable")
+	fl.Uint64Var(&f.seed, "seed", 1, "decides which calls the rates hit")
+	f.faults.register(cmd)
+	return cmd
+}
+
+func (f emulatorFlags) run(cmd *cobra.Command) error {
+	log, err := f.log.logger(cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	if f.listen.addr == "" {
+		return usagef("--listen is empty")
+	}
+	if err := f.listen.check(); err != nil {
+		return err
+	}
+	account, err := f.account()
+	if err != nil {
+		return err
+	}
+	faults, err := f.faults.faults(cmd)
+	if err != nil {
+		return err
+	}
+	api, err := emulator.New(emulator.Config{
+		Addr: f.listen.addr, PublicURL: f.url, Accounts: []emulator.Account{account}, Seed: f.seed, Faults: faults,
+	})
+	if err != nil {
+		return &usageError{err: err}
+	}
+	factors, err := f.enrol(api)
+	if err != nil {
+		return err
+	}
+	signals := catch(cmd.Context(), log)
+	defer signals.release()
+	if err := api.Start(signals.abort); err != nil {
+		return err
+	}
+	greet(cmd.OutOrStdout(), api.URL(), account, factors)
+	<-signals.drain.Done()
+	ctx, cancel := context.WithTimeout(signals.abort, emulatorClose)
+	defer cancel()
+	if err := api.Close(ctx); err != nil {
+		return fmt.Errorf("calls under way were dropped: %w", err)
+	}
+	log.Info("ended in order")
+	return nil
+}
+
+func (f emulatorFlags) account() (emulator.Account, error) {
+	a := emulator.Account{
+		SID:       cmp.Or(f.sid, os.Getenv("EMULATOR_ACCOUNT_SID")),
+		AuthToken: cmp.Or(f.token, os.Getenv("EMULATOR_AUTH_TOKEN")),
+	}
+	if a.AuthToken == "" && a.SID != "" && a.SID != emulator.DefaultAccountSID {
+		return a, usagef("account %s needs a token: --auth-token or $EMULATOR_AUTH_TOKEN", a.SID)
+	}
+	a.SID = cmp.Or(a.SID, emulator.DefaultAccountSID)
+	a.AuthToken = cmp.Or(a.AuthToken, emulator.DefaultAuthToken)
+	return a, nil
+}
+
+// enrol adds the factors of the flags.
+func (f emulatorFlags) enrol(api *emulator.Emulator) ([]emulator.Factor, error) {
+	var all []emulator.Factor
+	for _, identity := range f.push {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		factor, err := api.AddPushFactor(identity, &key.PublicKey)
+		if err != nil {
+			return nil, usagef("--push-factor %s: %w", identity, err)
+		}
+		all = append(all, factor)
+	}
+	for _, entry := range f.totp {
+		identity, secret, ok := strings.Cut(entry, "=")
+		if !ok || secret == "" {
+			return nil, usagef("--totp-factor must be identity=BASE32SECRET")
+		}
+		factor, err := api.AddTOTPFactor(identity, secret)
+		if err != nil {
+			return nil, usagef("--totp-factor %s: %w", identity, err)
+		}
+		all = append(all, factor)
+	}
+	return all, nil
+}
+
+// greet says how to connect. The default token is no secret: it is in the help.
+func greet(w io.Writer, url string, a emulator.Account, factors []emulator.Factor) {
+	token := "as given"
+	if a.AuthToken == emulator.DefaultAuthToken {
+		token = a.AuthToken
+	}
+	_, _ = fmt.Fprintf(w, "base_url     %s\naccount_sid  %s\nauth_token   %s\nservice_sid  %s (or any other)\n",
+		url, a.SID, token, emulator.DefaultServiceSID)
+	for _, factor := range factors {
+		kind := "push"
+		if factor.Secret != "" {
+			kind = "totp"
+		}
+		_, _ = fmt.Fprintf(w, "factor_sid   %s (%s) identity %s\n", factor.SID, kind, factor.Identity)
+	}
+}

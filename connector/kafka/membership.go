@@ -1,0 +1,170 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+)
+
+// membership is one call of RunGroup.
+type membership struct {
+	client  *Client
+	cfg     GroupConfig
+	handler Handler
+	ctx     context.Context // ends when the member shall leave
+	stop    context.CancelFunc
+	member  string         // the member id of the last generation; follow's and finish's
+	serving sync.WaitGroup // the generation whose handler calls are not over
+	left    chan struct{}  // closed when the member has said goodbye
+
+	mu    sync.Mutex
+	first error // of a session
+}
+
+func newMembership(ctx context.Context, c *Client, cfg GroupConfig, h Handler) *membership {
+	m := &membership{client: c, cfg: cfg, handler: h, left: make(chan struct{})}
+	m.ctx, m.stop = context.WithCancel(ctx)
+	return m
+}
+
+var (
+	errRebalance = errors.New("kafka: the generation of the group has ended")
+	errGivenUp   = errors.New("kafka: another session of the generation has given up")
+)
+
+// serve starts a generation. kafka-go ends it, and with it the heartbeats, when
+// the function that it runs for us returns, and joins again after that; so
+// that function returns last.
+func (m *membership) serve(gen *kafkago.Generation) {
+	// kafka-go does not wait for a function that it was given after the
+	// generation had ended already.
+	m.serving.Wait()
+	m.member = gen.MemberID
+	m.serving.Add(1)
+	gen.Start(func(genCtx context.Context) {
+		m.generation(genCtx, gen)
+		m.serving.Done()
+		if m.ctx.Err() != nil {
+			// Heartbeats until the goodbye, and no joining again before it.
+			<-m.left
+		}
+	})
+}
+
+// generation makes the handler's calls for one generation.
+func (m *membership) generation(genCtx context.Context, gen *kafkago.Generation) {
+	a, err := m.assignment(gen)
+	if err != nil {
+		if m.ctx.Err() == nil {
+			m.handler.Unjoined(err)
+			// What ends here is joined again at once, and may fail again.
+			wait(m.ctx, joinBackoff)
+		}
+		return
+	}
+	if genCtx.Err() != nil || m.ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithCancelCause(m.ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(genCtx, func() { cancel(errRebalance) })()
+	m.handler.Assigned(a)
+	var sessions sync.WaitGroup
+	for _, p := range a.Partitions {
+		sessions.Go(func() {
+			if err := m.handler.Run(ctx, m.session(gen, p)); err != nil {
+				m.fail(err)
+			}
+			cancel(errGivenUp)
+		})
+	}
+	sessions.Wait()
+	<-ctx.Done()
+	m.handler.Revoked()
+}
+
+// assignment is what the generation gives to this member. The total is asked
+// for every time: a generation that began because partitions were added must
+// not be counted against their number before.
+func (m *membership) assignment(gen *kafkago.Generation) (Assignment, error) {
+	a := Assignment{Generation: int(gen.ID)}
+	for _, p := range gen.Assignments[m.cfg.Topic] {
+		a.Partitions = append(a.Partitions, p.ID)
+	}
+	slices.Sort(a.Partitions)
+	err := briefly.retry(m.ctx, func() (err error) {
+		a.Total, err = m.client.partitions(m.ctx, m.cfg.Topic)
+		if n := len(a.Partitions); err == nil && n > 0 && a.Partitions[n-1] >= a.Total {
+			return &Error{Code: CodeUnavailable, Op: "metadata of " + m.cfg.Topic,
+				Err: fmt.Errorf("a broker knows of %d partitions only, partition %d is assigned", a.Total, a.Partitions[n-1])}
+		}
+		return err
+	})
+	return a, err
+}
+
+func (m *membership) session(gen *kafkago.Generation, partition int) *Session {
+	return &Session{
+		client: m.client, log: m.cfg.Logger, group: m.cfg.Group, topic: m.cfg.Topic,
+		partition: partition, generation: int(gen.ID), member: gen.MemberID,
+	}
+}
+
+func (m *membership) fail(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.first == nil {
+		m.first = err
+	}
+	m.stop()
+}
+
+func (m *membership) failure() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.first
+}
+
+// finish waits for the sessions, leaves the group and ends everything that
+// kafka-go runs for it.
+func (m *membership) finish(group *kafkago.ConsumerGroup, wires *wires) {
+	m.serving.Wait()
+	cut := time.AfterFunc(leaveTimeout, wires.cut)
+	defer cut.Stop()
+	// kafka-go leaves by itself, but not while it is joining, which can take
+	// as long as a rebalance. Leaving here ends such a join at once.
+	if err := m.leave(); err != nil {
+		m.cfg.Logger.Warn("could not leave the consumer group: its partitions rest until the session times out",
+			"group", m.cfg.Group, "error", err)
+	}
+	close(m.left)
+	// Close never fails. It waits for kafka-go's goroutines.
+	_ = group.Close()
+	wires.cut()
+}
+
+func (m *membership) leave() error {
+	if m.member == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), leaveTimeout)
+	defer cancel()
+	res, err := m.client.api.LeaveGroup(ctx, &kafkago.LeaveGroupRequest{
+		GroupID: m.cfg.Group, Members: []kafkago.LeaveGroupRequestMember{{ID: m.member}},
+	})
+	if err == nil {
+		err = res.Error
+	}
+	if err == nil {
+		err = res.Members[0].Error
+	}
+	if errors.Is(err, kafkago.UnknownMemberId) {
+		return nil
+	}
+	return wrap(ctx, "leave group "+m.cfg.Group, err)
+}

@@ -1,0 +1,247 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/countersign/countersign/connector/kafka"
+)
+
+// demo is one run.
+type demo struct {
+	opts   Options
+	steps  []step
+	began  time.Time
+	known  *tracker
+	screen *screen
+	stage  atomic.Pointer[stage] // nil until the world stands
+}
+
+// stage is what progress is read from.
+type stage struct {
+	world *world
+	feed  *feed
+	phase atomic.Value // string
+}
+
+// interruptGrace is how long an interrupted demo waits for answers to what it
+// has sent.
+const interruptGrace = 3 * time.Second
+
+// Run runs the demo until every request has its answer, its deadline passes or
+// ctx ends, stops every part of it, and counts. Whether all promises were kept
+// is in Summary.Problems; an error means that the demo itself did not work, or
+// that the plugin left work behind. A Summary is returned, beside an error too,
+// whenever there was something to count.
+func Run(ctx context.Context, o Options) (*Summary, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	o = o.withDefaults()
+	d := &demo{opts: o, steps: plan(o.Seed, o.Requests, o.People), began: time.Now(), known: newTracker()}
+	d.screen = newScreen(newView(o), d.progress)
+	defer d.screen.close()
+	w, err := startWorld(ctx, o, d.screen)
+	var sum *Summary
+	if err == nil {
+		sum, err = d.play(ctx, w)
+	}
+	return sum, errors.Join(err, w.stop(ctx))
+}
+
+// play sends the stream, sees it answered, ends sender, devices and host in
+// this order, and counts.
+func (d *demo) play(ctx context.Context, w *world) (*Summary, error) {
+	st := &stage{world: w, feed: d.newFeed(w)}
+	d.stage.Store(st)
+	d.phase("sending")
+
+	var helpers sync.WaitGroup
+	reading, stopReading := context.WithCancel(context.WithoutCancel(ctx))
+	ringing, stopRinging := context.WithCancel(reading)
+	defer helpers.Wait()
+	defer stopReading()
+	helpers.Go(func() { d.known.follow(reading, w.kafka, demoTopics) })
+	lastRing, phonesDown := make(chan struct{}), make(chan struct{})
+	helpers.Go(func() { defer close(phonesDown); w.phones.run(ringing, lastRing) })
+	working, stopWorking := context.WithCancelCause(reading)
+	defer stopWorking(nil)
+	helpers.Go(func() { d.guard(reading, w.host, stopWorking) })
+
+	err := d.stream(ctx, working, st.feed)
+	if err == nil && d.opts.Keep && ctx.Err() == nil {
+		err = d.keep(ctx, working, w)
+	}
+	d.phase("draining")
+	close(lastRing)
+	if ctx.Err() == nil && err == nil {
+		pauseUnless(phonesDown, phoneGrace)
+	}
+	stopRinging()
+	<-phonesDown
+	stopErr := w.stopHost()
+	stopReading()
+	helpers.Wait()
+	d.phase("counting")
+	sum, countErr := d.count(ctx, w, int(st.feed.sent.Load()) < len(d.steps))
+	d.phase("done")
+	return sum, errors.Join(err, stopErr, countErr)
+}
+
+func (d *demo) newFeed(w *world) *feed {
+	f := &feed{
+		seed: d.opts.Seed, steps: d.steps, people: w.people, topic: demoTopics.requests, rate: d.opts.Rate,
+		send:  func(ctx context.Context, m []kafka.Message) error { return w.kafka.Produce(ctx, m) },
+		known: d.known,
+	}
+	if d.opts.Outage > 0 {
+		f.halfway = func() error {
+			d.screen.note("the API goes away for %v", d.opts.Outage)
+			return w.api.Outage(d.opts.Outage)
+		}
+	}
+	return f
+}
+
+// phoneGrace is how long the last phones may take to answer.
+const phoneGrace = 3 * time.Second
+
+// pauseUnless waits for d, or less where done is closed first.
+func pauseUnless(done <-chan struct{}, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	}
+}
+
+// guard ends the work when the plugin is gone for good, or when the user gives
+// up; then it kills the plugin, so that nothing is waited for.
+func (d *demo) guard(ctx context.Context, h *host, stop context.CancelCauseFunc) {
+	select {
+	case <-ctx.Done():
+	case <-h.ended:
+		stop(errors.New("demo: the plugin has ended"))
+	case <-d.opts.Abort:
+		stop(errors.New("demo: given up"))
+		h.cancel()
+		h.kill()
+	}
+}
+
+// stream sends every step and waits until all have their answers, the deadline
+// has passed or ctx has ended; none of these is an error. working ends where
+// no answer can come any more.
+func (d *demo) stream(ctx, working context.Context, f *feed) error {
+	sending, cancel := context.WithTimeout(working, d.opts.Deadline)
+	defer cancel()
+	defer context.AfterFunc(ctx, cancel)()
+	if err := f.run(sending); err != nil {
+		return err
+	}
+	d.phase("waiting for answers")
+	for d.known.count() < int(f.sent.Load()) {
+		select {
+		case <-d.known.changed:
+		case <-sending.Done():
+			if ctx.Err() == nil || working.Err() != nil {
+				return context.Cause(working)
+			}
+			return d.lastAnswers(working, f)
+		}
+		if err := d.known.err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastAnswers waits a little longer, after an interrupt, for what has been sent.
+func (d *demo) lastAnswers(working context.Context, f *feed) error {
+	d.phase("interrupted, waiting for the last answers")
+	grace, cancel := context.WithTimeout(working, interruptGrace)
+	defer cancel()
+	for d.known.count() < int(f.sent.Load()) {
+		select {
+		case <-d.known.changed:
+		case <-grace.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// count makes the Summary. It goes on though ctx has ended.
+func (d *demo) count(ctx context.Context, w *world, unsent bool) (*Summary, error) {
+	early := ctx.Err() != nil
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
+	defer cancel()
+	found, err := gather(ctx, w.kafka, demoTopics, w.created())
+	if err != nil {
+		return nil, err
+	}
+	a := settle(found)
+	unfinished := 0
+	if early && len(a.Missing) > 0 {
+		committed, err := positions(ctx, w.kafka, group, demoTopics.requests)
+		if err != nil {
+			return nil, err
+		}
+		a.Missing, unfinished = beyond(a.Missing, committed)
+	}
+	sum := d.summary(w)
+	sum.fill(a)
+	sum.Unfinished = unfinished
+	sum.Interrupted = early && (unsent || unfinished > 0)
+	return sum, nil
+}
+
+const countTimeout = 30 * time.Second
+
+// summary is everything but what is counted in the topics.
+func (d *demo) summary(w *world) *Summary {
+	st := w.host.supervisor.Status()
+	return &Summary{
+		Calls:   w.apiCalls(),
+		Retries: st.Counters.Retries, Breaker: breakerOf(st), BreakerOpens: st.Counters.BreakerOpens,
+		P50: toMilliseconds(st.Latency.P50), P99: toMilliseconds(st.Latency.P99),
+		Approved: w.phones.approved.Load(), Denied: w.phones.denied.Load(), Ignored: w.phones.ignored.Load(),
+		PID: os.Getpid(), PluginPID: int(w.host.pid.Load()), PluginRestarts: w.host.supervisor.Restarts(),
+		Seed: d.opts.Seed, ElapsedMS: time.Since(d.began).Milliseconds(),
+	}
+}
+
+// toMilliseconds keeps what the estimate is good for: tenths.
+func toMilliseconds(seconds float64) float64 { return math.Round(seconds*10_000) / 10 }
+
+func (d *demo) phase(name string) {
+	if st := d.stage.Load(); st != nil {
+		st.phase.Store(name)
+	}
+}
+
+// progress is what the view shows now.
+func (d *demo) progress() *progress {
+	st := d.stage.Load()
+	if st == nil {
+		return nil
+	}
+	w := st.world
+	api := w.api.Stats()
+	p := &progress{
+		Elapsed: time.Since(d.began), Phase: fmt.Sprint(st.phase.Load()), Seed: d.opts.Seed,
+		Total: len(d.steps), Sent: int(st.feed.sent.Load()),
+		Calls: w.apiCalls(), Creates: int(api.Creates), InFlight: int(api.Concurrent),
+		Approved: w.phones.approved.Load(), Denied: w.phones.denied.Load(), Ignored: w.phones.ignored.Load(),
+		Status: w.host.supervisor.Status(), PID: int(w.host.pid.Load()), Restarts: w.host.supervisor.Restarts(),
+	}
+	p.Answered, p.Outcomes, p.Letters = d.known.tally()
+	return p
+}

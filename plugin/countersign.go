@@ -1,0 +1,108 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/connector/kafka"
+)
+
+// probeTimeout bounds one probe of a broker.
+const probeTimeout = 10 * time.Second
+
+// Countersign makes the product's own Connector, the engine of package
+// connector. It is what the binary countersign-plugin serves.
+func Countersign(log *slog.Logger) Connector {
+	return NewEngine(EngineConfig{
+		Info: Info{
+			Name:         "countersign",
+			Version:      buildVersion(),
+			ConfigSchema: connector.ConfigSchema(),
+			Capabilities: []Capability{CapabilitySelfDriven},
+		},
+		New:       newRunner,
+		Validate:  validate,
+		Abandoned: abandoned,
+		Logger:    log,
+	})
+}
+
+func newRunner(doc []byte, secrets map[string]string, log *slog.Logger) (Runner, error) {
+	cfg, err := connector.ParseConfig(doc, secrets)
+	if err != nil {
+		return nil, configError(err)
+	}
+	c, err := connector.New(cfg, connector.WithLogger(log))
+	if err != nil {
+		return nil, configError(err)
+	}
+	return c, nil
+}
+
+// validate judges the document and, with probe, asks the brokers that it names
+// for their metadata. The API is not probed: every call of it is about
+// somebody's identity.
+func validate(ctx context.Context, doc []byte, secrets map[string]string, probe bool) ([]connector.Violation, error) {
+	cfg, err := connector.ParseConfig(doc, secrets)
+	var refused *connector.ConfigError
+	if errors.As(err, &refused) {
+		return refused.Violations, nil
+	}
+	if err != nil || !probe {
+		return nil, err
+	}
+	client, err := kafka.NewClient(kafka.Config{Brokers: cfg.Kafka.Brokers, ClientID: cfg.Kafka.ClientID})
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = client.Close() }()
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	if _, err := client.Ping(ctx); err != nil {
+		return []connector.Violation{{Path: "kafka.brokers", Message: "no broker answers: " + err.Error()}}, nil
+	}
+	return nil, nil
+}
+
+// configError keeps the violations. Whatever else New refuses is in the
+// configuration too: it connects to nothing.
+func configError(err error) error {
+	e := &Error{Code: CodeConfig}
+	var refused *connector.ConfigError
+	if errors.As(err, &refused) {
+		e.Violations = refused.Violations
+	} else {
+		e.Err = err
+	}
+	return e
+}
+
+func abandoned(err error) (records int, ok bool) {
+	var left *connector.DrainError
+	if !errors.As(err, &left) {
+		return 0, false
+	}
+	return left.Abandoned, true
+}
+
+// modulePath is where this package's version is found in a binary.
+const modulePath = "github.com/countersign/countersign"
+
+// buildVersion is the version of this module in the binary, which may be
+// another module's.
+func buildVersion() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "(devel)"
+	}
+	for _, m := range append(info.Deps, &info.Main) {
+		if m.Path == modulePath && m.Version != "" {
+			return m.Version
+		}
+	}
+	return "(devel)"
+}
