@@ -1,6 +1,9 @@
 package schemas
 
-import "testing"
+import (
+	"os"
+	"testing"
+)
 
 // benchEvent is a push create of about 500 bytes.
 const benchEvent = `{"version":"1.0","id":"order-4711-signup","operation":"create","account":"main",` +
@@ -15,6 +18,50 @@ func BenchmarkDecodeRequest(b *testing.B) {
 	b.SetBytes(int64(len(data)))
 	for b.Loop() {
 		if _, _, err := DecodeRequest(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkDecodeResult(b *testing.B) {
+	data, err := os.ReadFile("testdata/result/create-succeeded.json")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		if _, _, err := DecodeResult(data); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEncodeResult(b *testing.B) {
+	data, err := os.ReadFile("testdata/result/create-succeeded.json")
+	if err != nil {
+		b.Fatal(err)
+	}
+	r, _, err := DecodeResult(data)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.Encode(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkEncodeRequest(b *testing.B) {
+	r, _, err := DecodeRequest([]byte(benchEvent))
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.Encode(); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -132,7 +132,7 @@ func kill(pid int) {
 
 // spec says what to run and how.
 func (f hostFlags) spec(log *slog.Logger) (plugin.Spec, error) {
-	spec := plugin.Spec{Path: f.plugin, SHA256: f.sha256, Logger: log}
+	spec := plugin.Spec{Path: f.plugin, SHA256: f.sha256, Logger: log, OnStatus: (&statusLog{log: log}).take}
 	switch {
 	case f.plugin == selfPlugin && f.sha256 != "":
 		return spec, usagef("--sha256 belongs to a --plugin PATH")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/plugin"
@@ -26,6 +27,21 @@ type pluginStatus struct {
 	SHA256   string `json:"sha256"`
 	PID      int    `json:"pid"` // 0 while none runs
 	Restarts int    `json:"restarts"`
+}
+
+// statusLog logs when the plugin's state, or whether progress is possible, has
+// changed. It is called by one goroutine at a time.
+type statusLog struct {
+	log  *slog.Logger
+	last connector.Status
+}
+
+func (l *statusLog) take(s connector.Status) {
+	if s.State == l.last.State && s.Ready == l.last.Ready && s.Reason == l.last.Reason {
+		return
+	}
+	l.last = s
+	l.log.Info("plugin status", "state", s.State, "ready", s.Ready, "reason", s.Reason)
 }
 
 func (h hosted) observed() observed {

@@ -22,6 +22,8 @@ const (
 	callTimeout  = 5 * time.Second
 	drainTimeout = 8 * time.Second
 	sessionTime  = 20 * time.Second
+	// heartbeat is how often the plugin tells the status that the view shows.
+	heartbeat = time.Second
 )
 
 // demoTopics are the connector's default names.
@@ -71,8 +73,7 @@ func spec(o Options, doc []byte, log *slog.Logger, onStatus func(connector.Statu
 		OrphanGrace:  drainTimeout + 2*time.Second,
 		Logger:       log,
 		OnStatus:     onStatus,
-		// A heartbeat carries the status that the view shows.
-		HeartbeatInterval: time.Second,
+		HeartbeatInterval: heartbeat,
 	}, nil
 }
 

@@ -81,6 +81,16 @@ func (h *host) stop() error {
 	return h.err
 }
 
+// over reports that the plugin and its supervisor have ended.
+func (h *host) over() bool {
+	select {
+	case <-h.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 // kill ends the plugin's processes at once. Its supervisor sees a crash.
 func (h *host) kill() {
 	if pid := h.supervisor.PID(); pid > 0 {

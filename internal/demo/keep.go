@@ -12,6 +12,8 @@ import (
 // how to get at the parts with other tools. working ends where the plugin is
 // gone.
 func (d *demo) keep(ctx, working context.Context, w *world) error {
+	// The plugin's own numbers come with its heartbeat.
+	pauseUnless(ctx.Done(), heartbeat+heartbeat/4)
 	found, err := gather(ctx, w.kafka, demoTopics, w.created())
 	if err != nil && ctx.Err() == nil {
 		return err

@@ -18,7 +18,7 @@ func positions(ctx context.Context, client *kafka.Client, group, topic string) (
 	}
 	ctx, done := context.WithCancel(ctx)
 	defer done()
-	r := &positionReader{left: n, done: done, found: map[int]int64{}}
+	r := &positionReader{total: n, done: done, found: map[int]int64{}}
 	err = client.RunGroup(ctx, kafka.GroupConfig{
 		Group: group, Topic: topic, SessionTimeout: 10 * time.Second, RebalanceTimeout: 10 * time.Second,
 	}, r)
@@ -32,10 +32,10 @@ func positions(ctx context.Context, client *kafka.Client, group, topic string) (
 
 // positionReader is a member that looks and commits nothing.
 type positionReader struct {
-	done func()
+	done  func()
+	total int
 
 	mu    sync.Mutex
-	left  int
 	found map[int]int64
 }
 
@@ -46,13 +46,18 @@ func (r *positionReader) Run(ctx context.Context, s *kafka.Session) error {
 	if err != nil {
 		return err
 	}
+	r.take(s.Partition(), pos.Offset)
+	<-ctx.Done() // to return earlier would give the other partitions up
+	return nil
+}
+
+func (r *positionReader) take(partition int, offset int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.found[s.Partition()] = pos.Offset
-	if r.left--; r.left == 0 {
+	r.found[partition] = offset
+	if len(r.found) == r.total {
 		r.done()
 	}
-	return nil
 }
 
 func (r *positionReader) Assigned(kafka.Assignment) {}

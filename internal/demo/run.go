@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/kafka"
 )
 
@@ -242,6 +243,13 @@ func (d *demo) progress() *progress {
 		Approved: w.phones.approved.Load(), Denied: w.phones.denied.Load(), Ignored: w.phones.ignored.Load(),
 		Status: w.host.supervisor.Status(), PID: int(w.host.pid.Load()), Restarts: w.host.supervisor.Restarts(),
 	}
-	p.Answered, p.Outcomes, p.Letters = d.known.tally()
+	p.Answers, p.Outcomes, p.Letters = d.known.tally()
+	for _, n := range p.Answers {
+		p.Answered += n
+	}
+	if w.host.over() {
+		// The last that a plugin says is that it drains.
+		p.Status.State, p.Status.Lanes = connector.StateStopped, nil
+	}
 	return p
 }

@@ -117,8 +117,14 @@ func (t *tracker) err() error {
 	return t.failed
 }
 
-func (t *tracker) tally() (answered int, outcomes map[string]int, letters int) {
+// tally copies what the view shows. byPartition counts the answers to the
+// requests of each partition.
+func (t *tracker) tally() (byPartition []int, outcomes map[string]int, letters int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.answered), maps.Clone(t.outcomes), t.letters
+	byPartition = make([]int, partitions)
+	for s := range t.answered {
+		byPartition[s.Partition]++
+	}
+	return byPartition, maps.Clone(t.outcomes), t.letters
 }

@@ -18,7 +18,8 @@ type progress struct {
 	Seed     uint64
 	Total    int // requests of the stream
 	Sent     int
-	Answered int // requests with a result or dead letter
+	Answered int   // requests with a result or dead letter
+	Answers  []int // the same by partition of the requests
 	Outcomes map[string]int
 	Letters  int
 

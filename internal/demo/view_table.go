@@ -62,29 +62,33 @@ func table(p *progress) []string {
 		fmt.Sprintf("  phones       %d approved, %d denied, %d ignored", p.Approved, p.Denied, p.Ignored),
 		fmt.Sprintf("  plugin       process %d, %s, %d restarts", p.PID, st.State, p.Restarts),
 	}
+	lines = append(lines, row("partition", p.Answers, func(i, _ int) int64 { return int64(i) }))
+	lines = append(lines, row("  answered", p.Answers, func(_, n int) int64 { return int64(n) }))
 	return append(lines, lanes(st)...)
 }
 
-// lanes shows where each partition stands, and who holds one back.
+// row is one line of numbers, one for each cell.
+func row[T any](name string, cells []T, number func(int, T) int64) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "  %-12s", name)
+	for i, c := range cells {
+		fmt.Fprintf(&b, "%9d", number(i, c))
+	}
+	return b.String()
+}
+
+// lanes shows where the plugin stands in each partition, and who holds one
+// back. Nothing while it owns none.
 func lanes(st connector.Status) []string {
 	if len(st.Lanes) == 0 {
-		return []string{"  partitions   none assigned"}
+		return nil
 	}
-	row := func(name string, cell func(connector.LaneStatus) string) string {
-		var b strings.Builder
-		fmt.Fprintf(&b, "  %-12s", name)
-		for _, l := range st.Lanes {
-			fmt.Fprintf(&b, "%9s", cell(l))
-		}
-		return b.String()
-	}
-	number := func(n int64) string { return fmt.Sprintf("%d", n) }
+	type lane = connector.LaneStatus
 	out := []string{
-		row("partition", func(l connector.LaneStatus) string { return number(int64(l.Partition)) }),
-		row("  end", func(l connector.LaneStatus) string { return number(l.End) }),
-		row("  committed", func(l connector.LaneStatus) string { return number(max(0, l.Committed)) }),
-		row("  in flight", func(l connector.LaneStatus) string { return number(int64(l.InFlight)) }),
-		row("  waiting", func(l connector.LaneStatus) string { return number(int64(l.Waiting)) }),
+		row("  end", st.Lanes, func(_ int, l lane) int64 { return l.End }),
+		row("  committed", st.Lanes, func(_ int, l lane) int64 { return max(0, l.Committed) }),
+		row("  in flight", st.Lanes, func(_ int, l lane) int64 { return int64(l.InFlight) }),
+		row("  waiting", st.Lanes, func(_ int, l lane) int64 { return int64(l.Waiting) }),
 	}
 	for _, l := range st.Lanes {
 		if l.Stuck != nil {

@@ -14,7 +14,7 @@ import (
 
 func testProgress() *progress {
 	return &progress{
-		Elapsed: 3200 * time.Millisecond, Phase: "sending", Seed: 7, Total: 200, Sent: 64, Answered: 60,
+		Elapsed: 3200 * time.Millisecond, Phase: "sending", Seed: 7, Total: 200, Sent: 64, Answered: 60, Answers: []int{25, 35},
 		Outcomes: map[string]int{"rejected": 14, "succeeded": 41, "expired": 3}, Letters: 5,
 		Calls: 50, Creates: 21, InFlight: 2, Approved: 9, Denied: 4, Ignored: 1, PID: 4242,
 		Status: connector.Status{
@@ -41,6 +41,7 @@ Countersign demo   seed 7   3.2s   sending
   phones       9 approved, 4 denied, 1 ignored
   plugin       process 4242, running, 0 restarts
   partition           0        1
+    answered         25       35
     end              12       15
     committed         0       11
     in flight         1        0

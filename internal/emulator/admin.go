@@ -48,7 +48,7 @@ func (e *Emulator) serveAdmin(w http.ResponseWriter, r *http.Request) {
 		}
 		e.adminJSON(w, http.StatusOK, e.Faults())
 	case "POST outage":
-		e.adminOutage(w, r.URL.Query())
+		e.adminOutage(w, r)
 	case "DELETE outage":
 		e.EndOutage()
 		w.WriteHeader(http.StatusNoContent)
@@ -84,34 +84,24 @@ func (e *Emulator) adminCreated(w http.ResponseWriter, q url.Values) {
 	}{entries, next, last})
 }
 
-// adminOutage answers before a hard outage can reset its own connection.
-func (e *Emulator) adminOutage(w http.ResponseWriter, q url.Values) {
-	d, err := time.ParseDuration(q.Get("for"))
+// adminOutage spares its own connection for the one answer.
+func (e *Emulator) adminOutage(w http.ResponseWriter, r *http.Request) {
+	d, err := time.ParseDuration(r.URL.Query().Get("for"))
 	if err != nil || d <= 0 || d > maxOutage {
 		e.adminError(w, http.StatusBadRequest, "for is not a duration up to "+maxOutage.String())
 		return
 	}
-	kind := outageKind(q.Get("kind"))
-	switch kind {
-	case outageGraceful, outage503:
-	case outageHard:
-		w.Header().Set("Connection", "close")
-		e.adminJSON(w, http.StatusAccepted, map[string]string{"kind": string(kind), "for": d.String()})
-		_ = http.NewResponseController(w).Flush() // the caller may have gone
-	default:
+	kind := outageKind(r.URL.Query().Get("kind"))
+	if kind != outageGraceful && kind != outageHard && kind != outage503 {
 		e.adminError(w, http.StatusBadRequest, "kind is not graceful, hard or 503")
 		return
 	}
-	err = e.beginOutage(kind, d)
-	if kind == outageHard {
-		return
-	}
 	var state *Error
-	if errors.As(err, &state) {
+	if err := e.beginOutage(kind, d, lineOf(r.Context())); errors.As(err, &state) {
 		e.adminError(w, http.StatusConflict, state.Message)
 		return
 	}
-	if kind == outageGraceful {
+	if kind != outage503 {
 		w.Header().Set("Connection", "close")
 	}
 	e.adminJSON(w, http.StatusAccepted, map[string]string{"kind": string(kind), "for": d.String()})

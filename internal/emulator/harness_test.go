@@ -104,6 +104,7 @@ func closeIt(t testing.TB, e *emulator.Emulator) {
 // reply is an answer, decoded where it is JSON.
 type reply struct {
 	status int
+	closes bool // it came with Connection: close
 	header http.Header
 	raw    []byte
 	body   map[string]any
@@ -151,7 +152,7 @@ func (a *api) try(r *http.Request) (reply, error) {
 	if err != nil {
 		return reply{}, err
 	}
-	out := reply{status: resp.StatusCode, header: resp.Header, raw: raw}
+	out := reply{status: resp.StatusCode, closes: resp.Close, header: resp.Header, raw: raw}
 	if bytes.HasPrefix(raw, []byte("{")) {
 		if err := json.Unmarshal(raw, &out.body); err != nil {
 			return out, err

@@ -62,14 +62,16 @@ func (ls *lines) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// dropAll resets every connection, and each new one until revive.
-func (ls *lines) dropAll() {
+// dropAll resets every connection but one, and each new one until revive.
+func (ls *lines) dropAll(spared *line) {
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	ls.dead = true
 	for conn, l := range ls.open {
-		l.cut.Store(true)
-		abort(conn)
+		if l != spared {
+			l.cut.Store(true)
+			abort(conn)
+		}
 	}
 }
 

@@ -38,15 +38,15 @@ func (o *outageState) draining() bool    { return o.is(outageGraceful) }
 // one more request on each connection that stands, since its caller may just be
 // sending it; these answers carry "Connection: close". No idle connection is closed from this
 // side. Outage returns once connections are refused. It needs Start.
-func (e *Emulator) Outage(d time.Duration) error { return e.beginOutage(outageGraceful, d) }
+func (e *Emulator) Outage(d time.Duration) error { return e.beginOutage(outageGraceful, d, nil) }
 
 // OutageHard makes the API unreachable for d as if its machine had died:
 // connections are reset, whatever they carry, and new ones refused. A request that was
 // being processed may or may not have been carried out: Created tells. It needs Start.
-func (e *Emulator) OutageHard(d time.Duration) error { return e.beginOutage(outageHard, d) }
+func (e *Emulator) OutageHard(d time.Duration) error { return e.beginOutage(outageHard, d, nil) }
 
 // OutageUnavailable answers 503 to every call of the API for d.
-func (e *Emulator) OutageUnavailable(d time.Duration) error { return e.beginOutage(outage503, d) }
+func (e *Emulator) OutageUnavailable(d time.Duration) error { return e.beginOutage(outage503, d, nil) }
 
 // EndOutage ends an outage now and returns once the API is back. Without one
 // it does nothing.
@@ -79,7 +79,9 @@ func (e *Emulator) WaitUp(ctx context.Context) error {
 	}
 }
 
-func (e *Emulator) beginOutage(kind outageKind, d time.Duration) error {
+// beginOutage spares one connection, if any: that of whoever asks for a hard
+// outage.
+func (e *Emulator) beginOutage(kind outageKind, d time.Duration, spared *line) error {
 	if d <= 0 {
 		return failf(CodeState, "an outage of %v", d)
 	}
@@ -101,16 +103,18 @@ func (e *Emulator) beginOutage(kind outageKind, d time.Duration) error {
 	default:
 	}
 	o.end, o.over = end, over
-	o.kind.Store(kind)
 	e.outages.Add(1)
 	o.mu.Unlock()
 	switch kind {
 	case outageGraceful:
+		// First no new connections, then no more requests on the old ones: callers
+		// whose connection ends would else dial into the very moment of shutting.
 		g.shut(true)
 	case outageHard:
 		g.shut(false)
-		e.lines.dropAll()
+		e.lines.dropAll(spared)
 	}
+	o.kind.Store(kind)
 	go e.runOutage(g, kind, d, end, over)
 	return nil
 }

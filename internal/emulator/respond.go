@@ -56,6 +56,7 @@ func (x *exchange) send(status int, body []byte, p plan) {
 	if status != http.StatusNoContent {
 		x.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	}
+	gone := x.r.Context().Err() != nil // afterwards it may be so because the caller has read all
 	x.w.WriteHeader(status)
 	x.e.stats.answered(status)
 	if p.slowBody && len(body) > 1 {
@@ -74,7 +75,7 @@ func (x *exchange) send(status int, body []byte, p plan) {
 		// The whole answer goes to the kernel here, while failure can still be seen.
 		err = http.NewResponseController(x.w).Flush()
 	}
-	if err == nil && x.r.Context().Err() == nil && !x.line.isCut() {
+	if err == nil && !gone && !x.line.isCut() {
 		x.e.log.markAnswered(x.logged)
 	}
 }

@@ -1,0 +1,82 @@
+# Everything that is done to this repository by a command. Each target says what
+# it does; make alone lists them. CI runs these and nothing else (.ci/run).
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+# The only place that says which linter: its configuration is .golangci.yml.
+GOLANGCI_LINT_VERSION := v2.15.0
+GOLANGCI_LINT := .bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
+
+# make test PKG=./ratelimit, make fuzz FUZZTIME=5m, make demo ARGS=--faults
+PKG ?= ./...
+ARGS ?=
+FUZZTIME ?= 30s
+BENCHTIME ?= 1s
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-16s %s\n", $$1, $$2 }'
+
+.PHONY: build
+build: ## Build the programs into bin/
+	go build -o bin/ ./cmd/...
+
+.PHONY: demo
+demo: ## Run the demo: broker, API, host and plugin on this machine (ARGS=--faults)
+	go run ./cmd/countersign demo $(ARGS)
+
+.PHONY: vet
+vet: ## What go vet finds
+	go vet ./...
+
+.PHONY: test
+test: ## Run the tests (PKG=./ratelimit)
+	go test -count=1 -timeout 15m $(PKG)
+
+.PHONY: race
+race: ## Run the tests under the race detector (PKG=./ratelimit)
+	go test -race -count=1 -timeout 20m $(PKG)
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for a while (FUZZTIME=30s each, FUZZCAP=seconds in all)
+	.ci/fuzz $(FUZZTIME)
+
+.PHONY: bench
+bench: ## Run the benchmarks (BENCHTIME=1s; 1x only tries them)
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 20m $(PKG)
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run the linters (.golangci.yml says which and why)
+	$(GOLANGCI_LINT) config verify
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: lint-fix
+lint-fix: $(GOLANGCI_LINT) ## Format, and mend what the linters can mend
+	$(GOLANGCI_LINT) run --fix ./...
+
+$(GOLANGCI_LINT):
+	GOBIN=$(CURDIR)/.bin go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+	mv .bin/golangci-lint $@
+
+.PHONY: generate
+generate: ## Write the generated code anew (plugin/pluginpb, from schemas/plugin)
+	go generate ./...
+
+.PHONY: check-generated
+check-generated: ## Fail where generated code is older than its source
+	go test -C internal/protogen -count=1 ./...
+
+.PHONY: tidy-check
+tidy-check: ## Fail where go.mod or go.sum is not what the imports ask for
+	go mod tidy -diff
+	go -C internal/protogen mod tidy -diff
+
+.PHONY: smoke
+smoke: ## Run the demo twice, with and without faults, and check its figures
+	.ci/smoke
+
+.PHONY: ci
+ci: ## All of CI, as on a fresh machine
+	.ci/run

@@ -1,0 +1,167 @@
+package kafka
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
+
+	"github.com/countersign/countersign/internal/broker"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// world is an embedded broker and the way to it.
+type world struct {
+	t      testing.TB
+	net    *kfake.VirtualNetwork // nil: TCP
+	broker *broker.Broker
+}
+
+// newWorld is a broker on loopback, for what does not depend on time.
+func newWorld(t testing.TB, topics map[string]int32) *world {
+	t.Helper()
+	return startWorld(t, broker.Config{Topics: topics})
+}
+
+// inBubble runs a test with virtual time and a virtual network.
+func inBubble(t *testing.T, topics map[string]int32, test func(t *testing.T, w *world)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		test(t, startWorld(t, broker.Config{Topics: topics, Network: &kfake.VirtualNetwork{}}))
+	})
+}
+
+func startWorld(t testing.TB, cfg broker.Config) *world {
+	t.Helper()
+	b, err := broker.Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(b.Close)
+	return &world{t: t, net: cfg.Network, broker: b}
+}
+
+func (w *world) cluster() *kfake.Cluster { return w.broker.Cluster() }
+
+func (w *world) client() *Client {
+	w.t.Helper()
+	cfg := Config{Brokers: w.broker.Addrs(), ClientID: "test"}
+	if w.net != nil {
+		cfg.Dial = w.net.DialContext
+	}
+	c, err := NewClient(cfg)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			w.t.Error(err)
+		}
+	})
+	return c
+}
+
+// franz is a client of another make: the judge of what we write and the
+// maker of what we read.
+func (w *world) franz(opts ...kgo.Opt) *kgo.Client {
+	w.t.Helper()
+	opts = append(opts, kgo.SeedBrokers(w.broker.Addrs()...))
+	if w.net != nil {
+		opts = append(opts, kgo.Dialer(w.net.DialContext))
+	}
+	c, err := kgo.NewClient(opts...)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(c.Close)
+	return c
+}
+
+// plainProducer writes to the partition that each record names.
+func (w *world) plainProducer(opts ...kgo.Opt) *kgo.Client {
+	return w.franz(append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))...)
+}
+
+// txnProducer does the same in transactions.
+func (w *world) txnProducer(id string) *kgo.Client {
+	return w.plainProducer(kgo.TransactionalID(id), kgo.TransactionTimeout(time.Minute))
+}
+
+// put writes one record per value and returns the first one's offset. Each call
+// is one batch.
+func put(t testing.TB, c *kgo.Client, topic string, partition int, values ...string) int64 {
+	t.Helper()
+	records := make([]*kgo.Record, len(values))
+	for i, v := range values {
+		records[i] = &kgo.Record{Topic: topic, Partition: int32(partition), Value: []byte(v)}
+	}
+	if err := c.ProduceSync(t.Context(), records...).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	return records[0].Offset
+}
+
+func begin(t testing.TB, c *kgo.Client) {
+	t.Helper()
+	if err := c.BeginTransaction(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func end(t testing.TB, c *kgo.Client, how kgo.TransactionEndTry) {
+	t.Helper()
+	if err := c.EndTransaction(t.Context(), how); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readAll fetches from an offset until the last stable offset is reached.
+func readAll(t testing.TB, c *Client, topic string, from int64, maxBytes int) (values []string, last Fetched, fetches int) {
+	t.Helper()
+	last = Fetched{Next: from, LastStable: from + 1}
+	for last.Next < last.LastStable {
+		before := last.Next
+		var err error
+		last, err = c.Fetch(t.Context(), FetchRequest{Topic: topic, Offset: before, MaxBytes: maxBytes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fetches++
+		if last.Next < last.LastStable && last.Next <= before {
+			t.Fatalf("fetch at %d does not get on: %+v", before, last)
+		}
+		for _, r := range last.Records {
+			if r.Offset < before || r.Offset >= last.Next {
+				t.Fatalf("fetch at %d returned offset %d, next %d", before, r.Offset, last.Next)
+			}
+			values = append(values, string(r.Value))
+		}
+	}
+	return values, last, fetches
+}
+
+func wantCode(t testing.TB, err error, want ErrorCode) {
+	t.Helper()
+	if got := CodeOf(err); got != want {
+		t.Fatalf("got code %q (%v), want %q", got, err, want)
+	}
+}
+
+// within fails the test where done takes longer than it may at the worst.
+func within(t testing.TB, d time.Duration, what string, done <-chan error) error {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		t.Fatalf("%s is not over after %s", what, d)
+		return nil
+	}
+}
