@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -241,6 +242,12 @@ func (a *account) probeOnce(ctx context.Context) {
 	ans, err := a.caller.probe(ctx, target)
 	v := a.judge(ctx, false, ans, err, done)
 	a.log.Debug("probed", "class", v.Class, "reason", v.Reason)
+}
+
+// jitter draws a pause below the ceiling, evenly: waiters that failed together
+// do not come back together.
+func jitter(ceiling time.Duration) time.Duration {
+	return rand.N(ceiling) //nolint:gosec // spreading load needs no secrecy
 }
 
 // sleep waits and reports false if ctx ended first.

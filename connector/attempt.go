@@ -110,8 +110,8 @@ func (a *account) acquire(mayCall context.Context, e *entry) (func(), error) {
 func (a *account) judge(ctx context.Context, write bool, ans answer, err error, done func(error)) challenge.Verdict {
 	v := classify(write, err)
 	date := ans.date
-	var apiErr *read.APIError
-	if errors.As(err, &apiErr) {
+	apiErr, ok := errors.AsType[*read.APIError](err)
+	if ok {
 		date = apiErr.Date
 	}
 	a.saw(date)

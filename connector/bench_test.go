@@ -58,7 +58,7 @@ func BenchmarkLane(b *testing.B) {
 	l := newLane(r.cfg, 0, log, log)
 	ctx, stop := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- l.run(ctx, b.Context()) }()
+	go func() { ended <- l.run(ctx, nil) }()
 	<-log.done
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")

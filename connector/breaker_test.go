@@ -35,7 +35,7 @@ func TestOutagePausesIntake(t *testing.T) {
 			r.log.add(fmt.Sprint(i), createEvent(t, fmt.Sprintf("early%d", i), "identity-1"), 0)
 		}
 		r.start()
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		synctest.Wait()
 		if got := r.acct.blocked(); got != blockedBreaker {
 			t.Fatalf("blocked: %q after ten failures", got)
@@ -47,7 +47,7 @@ func TestOutagePausesIntake(t *testing.T) {
 			r.log.add(fmt.Sprint(i), createEvent(t, fmt.Sprintf("late%d", i), "identity-1"), 0)
 		}
 		// Longer than retry.elapsed, shorter than not_after.
-		time.Sleep(3 * time.Minute)
+		pass(3 * time.Minute)
 		synctest.Wait()
 		r.log.mu.Lock()
 		if r.log.fetches > fetches+1 {
@@ -62,7 +62,7 @@ func TestOutagePausesIntake(t *testing.T) {
 			t.Errorf("%d probes in three minutes of an open breaker of five seconds", probes)
 		}
 		dead.Store(false)
-		time.Sleep(30 * time.Second)
+		pass(30 * time.Second)
 		synctest.Wait()
 		r.mustEnd()
 		if n := len(r.log.results()); n != 20 {
@@ -88,7 +88,7 @@ func TestOutageEndsOnlyByNotAfter(t *testing.T) {
 			r.log.add(fmt.Sprint(i), createEvent(t, fmt.Sprintf("r%d", i), "identity-1"), 0)
 		}
 		r.start()
-		time.Sleep(6 * time.Minute)
+		pass(6 * time.Minute)
 		synctest.Wait()
 		results := r.log.results()
 		if len(results) != 10 {
@@ -120,16 +120,16 @@ func TestAttemptClockStopsWhileBlocked(t *testing.T) {
 		}
 		r.log.add("a", createEvent(t, "r", "identity-1"), 0)
 		r.start()
-		time.Sleep(50 * time.Millisecond)
+		pass(50 * time.Millisecond)
 		r.acct.update(func() { r.acct.refused = true })
 		r.api.mu.Lock()
 		r.api.probed = func() error { return apiErr(401, 20003) }
 		r.api.mu.Unlock()
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		r.api.mu.Lock()
 		r.api.probed = nil
 		r.api.mu.Unlock()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		r.mustEnd()
 		results := r.log.results()
@@ -160,7 +160,7 @@ func TestRefusedCredentials(t *testing.T) {
 		}
 		r.log.add("a", createEvent(t, "r", "identity-1"), 0)
 		r.start()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		if got := r.acct.status().Blocked; got != string(blockedCredentials) {
 			t.Errorf("blocked: %q", got)
@@ -172,7 +172,7 @@ func TestRefusedCredentials(t *testing.T) {
 			t.Errorf("%d calls with refused credentials, want 1: only reads may probe", n)
 		}
 		good.Store(true)
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		r.mustEnd()
 		if results := r.log.results(); len(results) != 1 || results[0].Outcome != schemas.OutcomeSucceeded {
@@ -201,11 +201,11 @@ func TestOneAccountsOutageLeavesRoom(t *testing.T) {
 			r.log.add(fmt.Sprint("m", i), event(fmt.Sprint("m", i), "main"), 0)
 		}
 		r.start()
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		for i := range 20 {
 			r.log.add(fmt.Sprint("o", i), event(fmt.Sprint("o", i), "other"), 0)
 		}
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		synctest.Wait()
 		if n := other.total(); n != 20 {
 			t.Errorf("%d of 20 calls of the healthy account went out beside a blocked one", n)
@@ -226,7 +226,7 @@ func TestFailuresOfCancelledCallsDoNotCount(t *testing.T) {
 			r.log.add(fmt.Sprint(i), fetchEvent(t, fmt.Sprint("r", i), "identity-1"), 0)
 		}
 		r.start()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		if err := r.end(); err != nil {
 			t.Fatal(err)
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/countersign/countersign/connector/kafka"
@@ -61,8 +60,8 @@ func (c atLeastOnce) persist(ctx context.Context, what string, do func() error) 
 		if err == nil || !worthRepeating(err) || ctx.Err() != nil {
 			return err
 		}
-		c.log.Warn("could not "+what+", trying again", "error", err)
-		if !sleep(ctx, rand.N(ceiling)) {
+		c.log.Warn("could not commit, trying again", "step", what, "error", err)
+		if !sleep(ctx, jitter(ceiling)) {
 			return err
 		}
 		ceiling = min(2*ceiling, persistCap)
@@ -91,8 +90,8 @@ func (c atLeastOnce) publish(ctx context.Context, outputs []output) error {
 		msgs[i] = outputs[i].msg
 	}
 	err := c.sink.Produce(ctx, msgs)
-	var poison *kafka.PoisonError
-	if !errors.As(err, &poison) {
+	poison, ok := errors.AsType[*kafka.PoisonError](err)
+	if !ok {
 		return err
 	}
 	var instead []output

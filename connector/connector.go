@@ -27,8 +27,8 @@ type Connector struct {
 	clients  []*challenge.Client
 	budget   *budget
 
-	abort   context.Context
-	giveUp  context.CancelFunc
+	abort   chan struct{} // closed by Abort
+	giveUp  func()
 	changes chan struct{}
 
 	mu        sync.Mutex
@@ -79,7 +79,8 @@ func New(cfg Config, opts ...Option) (*Connector, error) {
 	for _, o := range opts {
 		o(c)
 	}
-	c.abort, c.giveUp = context.WithCancel(context.Background())
+	c.abort = make(chan struct{})
+	c.giveUp = sync.OnceFunc(func() { close(c.abort) })
 	for name, a := range cfg.Accounts {
 		if err := c.addAccount(name, a); err != nil {
 			return nil, fmt.Errorf("connector: account %s: %w", name, err)
@@ -161,8 +162,16 @@ func (c *Connector) run(ctx context.Context) error {
 	}
 	defer context.AfterFunc(ctx, func() { c.enter(StateRunning, StateDraining); c.changed() })()
 	group, leave := context.WithCancel(ctx)
+	var aborting sync.WaitGroup
+	defer aborting.Wait()
 	defer leave()
-	defer context.AfterFunc(c.abort, leave)()
+	aborting.Go(func() {
+		select {
+		case <-c.abort:
+			leave()
+		case <-group.Done():
+		}
+	})
 	return client.RunGroup(group, kafka.GroupConfig{
 		Group: c.cfg.Kafka.Group, Topic: c.cfg.Kafka.Topics.Requests,
 		SessionTimeout: c.cfg.Kafka.SessionTimeout, RebalanceTimeout: c.cfg.Kafka.RebalanceTimeout, Logger: c.log,
@@ -308,11 +317,11 @@ func (c *Connector) laneConfig(log *slog.Logger) laneConfig {
 
 // topicSpecs are the topics that a Connector makes where it may. Requests and
 // results are evidence, so they are never compacted.
-func (cfg Config) topicSpecs() []kafka.TopicSpec {
+func (c Config) topicSpecs() []kafka.TopicSpec {
 	var out []kafka.TopicSpec
-	for _, name := range []string{cfg.Kafka.Topics.Requests, cfg.Kafka.Topics.Results, cfg.Kafka.Topics.DeadLetters} {
+	for _, name := range []string{c.Kafka.Topics.Requests, c.Kafka.Topics.Results, c.Kafka.Topics.DeadLetters} {
 		out = append(out, kafka.TopicSpec{
-			Name: name, Partitions: cfg.Kafka.Partitions, Configs: map[string]string{"cleanup.policy": "delete"},
+			Name: name, Partitions: c.Kafka.Partitions, Configs: map[string]string{"cleanup.policy": "delete"},
 		})
 	}
 	return out

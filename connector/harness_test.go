@@ -31,7 +31,6 @@ type modelLog struct {
 	t         testing.TB
 	mu        sync.Mutex
 	records   []kafka.Record
-	ends      map[int64]int64 // where a gap before a record begins: offset -> next existing
 	stable    int64
 	arrived   chan struct{}
 	committed kafka.Position
@@ -44,6 +43,7 @@ type modelLog struct {
 }
 
 func newModelLog(t testing.TB) *modelLog {
+	t.Helper()
 	return &modelLog{t: t, committed: kafka.Position{Offset: -1}, finished: map[int64]bool{}, arrived: make(chan struct{})}
 }
 
@@ -190,7 +190,7 @@ func (m *modelLog) position() kafka.Position {
 type modelAPI struct {
 	mu     sync.Mutex
 	answer func(ctx context.Context, req *schemas.Request, n int) (answer, error) // n counts calls of this id from 1
-	calls  []string                                                              // request ids in order of call
+	calls  []string                                                               // request ids in order of call
 	count  map[string]int
 	probes int
 	probed func() error
@@ -257,6 +257,7 @@ func refusedConn() error {
 
 // createEvent is a valid create request.
 func createEvent(t testing.TB, id, identity string) []byte {
+	t.Helper()
 	r := schemas.Request{
 		ID: id, Operation: schemas.OperationCreate, ServiceSID: testService, Identity: identity,
 		Create: &schemas.Create{FactorSID: testFactor, Details: &schemas.Details{Message: "Sign in?"}},
@@ -265,6 +266,7 @@ func createEvent(t testing.TB, id, identity string) []byte {
 }
 
 func fetchEvent(t testing.TB, id, identity string) []byte {
+	t.Helper()
 	return encodeRequest(t, schemas.Request{
 		ID: id, Operation: schemas.OperationFetch, ServiceSID: testService, Identity: identity, ChallengeSID: testSID,
 	})
@@ -289,7 +291,7 @@ type rig struct {
 	limiter  *ratelimit.Limiter
 	lane     *lane
 	stop     context.CancelFunc
-	abort    context.CancelFunc
+	abort    func()
 	stopped  chan error
 	stopProb func()
 }
@@ -302,6 +304,7 @@ func testAccountConfig() AccountConfig {
 }
 
 func newRig(t testing.TB) *rig {
+	t.Helper()
 	r := &rig{t: t, log: newModelLog(t), api: &modelAPI{}}
 	r.cfg = laneConfig{
 		window:   WindowConfig{Span: 1024},
@@ -335,13 +338,16 @@ func (r *rig) addAccount(name string, c caller, cfg AccountConfig) *account {
 	return a
 }
 
+// pass lets virtual time go by.
+func pass(d time.Duration) { <-time.After(d) }
+
 // start runs the lane and the probers. Inside a synctest bubble everything is
 // in virtual time.
 func (r *rig) start() {
 	r.lane = newLane(r.cfg, 0, r.log, r.log)
 	ctx, stop := context.WithCancel(r.t.Context())
-	abort, abortNow := context.WithCancel(context.WithoutCancel(r.t.Context()))
-	r.stop, r.abort, r.stopped = stop, abortNow, make(chan error, 1)
+	abort := make(chan struct{})
+	r.stop, r.abort, r.stopped = stop, sync.OnceFunc(func() { close(abort) }), make(chan error, 1)
 	probing, stopProbing := context.WithCancel(ctx)
 	var probers sync.WaitGroup
 	for _, a := range r.cfg.accounts {

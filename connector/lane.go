@@ -62,12 +62,12 @@ type lane struct {
 	commitBusy bool
 	// pendingFrontier is the position that the commit under way carries.
 	pendingFrontier int64
-	lastCommit time.Time
-	draining   bool
-	abandoned  int
+	lastCommit      time.Time
+	draining        bool
+	abandoned       int
 
 	wake     chan struct{} // room in the budget, or an account changed; capacity 1
-	ask      chan int64 // capacity 1, and at most one is under way
+	ask      chan int64    // capacity 1, and at most one is under way
 	fetched  chan fetchEnd
 	ends     chan attemptEnd
 	commits  chan error
@@ -75,7 +75,10 @@ type lane struct {
 	gone     chan struct{} // closed when run returns
 	workers  sync.WaitGroup
 
-	mayCall, callCtx, commitCtx context.Context
+	// What workers do, bound to the contexts of run.
+	attempt func(e *entry) attemptEnd
+	persist func(g group) error
+	givenUp func() bool // no commit can succeed any more
 }
 
 // accountQueue is what a lane holds for one account.
@@ -115,17 +118,16 @@ func newLane(cfg laneConfig, partition int, src source, c committer) *lane {
 // run works on the partition until ctx ends, then finishes what is in flight,
 // commits and returns nil. Abandoned work is counted in l.abandoned. abort
 // ends everything at once.
-func (l *lane) run(ctx, abort context.Context) (err error) {
+func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 	defer close(l.gone)
 	base := context.WithoutCancel(ctx)
-	var stopCalls, giveUpCalls, giveUpCommit context.CancelFunc
-	l.mayCall, stopCalls = context.WithCancel(ctx)
-	defer stopCalls()
-	l.callCtx, giveUpCalls = context.WithCancel(base)
+	callCtx, giveUpCalls := context.WithCancel(base)
 	defer giveUpCalls()
-	l.commitCtx, giveUpCommit = context.WithCancel(base)
+	commitCtx, giveUpCommit := context.WithCancel(base)
 	defer giveUpCommit()
-	defer context.AfterFunc(abort, func() { giveUpCalls(); giveUpCommit() })()
+	l.attempt = func(e *entry) attemptEnd { return e.acct.attempt(ctx, callCtx, e) }
+	l.persist = func(g group) error { return l.committer.commit(commitCtx, g) }
+	l.givenUp = func() bool { return commitCtx.Err() != nil }
 
 	if err := l.begin(ctx); err != nil {
 		if ctx.Err() != nil {
@@ -164,6 +166,10 @@ func (l *lane) run(ctx, abort context.Context) (err error) {
 			l.log.Warn("calls took longer than the drain timeout allows and are given up", "in_flight", l.inFlight)
 			giveUpCalls()
 		case <-commitDeadline:
+			giveUpCommit()
+		case <-abort:
+			abort = nil
+			giveUpCalls()
 			giveUpCommit()
 		case f := <-l.fetched:
 			if err := l.takeFetch(f); err != nil {
@@ -243,7 +249,10 @@ func (l *lane) collect() {
 				l.abandoned++
 			}
 			l.inFlight--
-		case <-l.commits:
+		case err := <-l.commits:
+			if err == nil {
+				l.committing = l.committing[:0]
+			}
 		case reply := <-l.statuses:
 			reply <- l.status()
 		}

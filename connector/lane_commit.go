@@ -14,7 +14,7 @@ const idleCommit = time.Second
 // outcome of an idle lane goes at once, and while a commit is under way the
 // next group grows.
 func (l *lane) startCommit(now time.Time) {
-	if l.commitBusy || l.commitCtx.Err() != nil {
+	if l.commitBusy || l.givenUp() {
 		return
 	}
 	var g group
@@ -43,7 +43,7 @@ func (l *lane) startCommit(now time.Time) {
 	g.position = l.window.position(entries)
 	l.commitBusy, l.lastCommit = true, now
 	l.pendingFrontier = g.position.frontier
-	l.workers.Go(func() { l.commits <- l.committer.commit(l.commitCtx, g) })
+	l.workers.Go(func() { l.commits <- l.persist(g) })
 }
 
 // commitEnded settles the records of a group that is durable. It reports true
@@ -54,10 +54,10 @@ func (l *lane) commitEnded(err error) (stop bool, fatal error) {
 		switch {
 		case kafka.CodeOf(err) == kafka.CodeOwnershipLost:
 			l.log.Warn("the group gave the partition to another member before the lane had committed: its last records will be done again", "records", len(l.committing)+len(l.finished))
-			return true, nil
-		case l.commitCtx.Err() != nil:
+			return true, nil // losing a partition is no failure of the connector
+		case l.givenUp():
 			l.log.Error("the drain timeout ended before the last commit: its records will be done again", "records", len(l.committing)+len(l.finished))
-			return true, nil
+			return true, nil // counted as abandoned
 		default:
 			return true, err
 		}

@@ -33,14 +33,14 @@ func TestLaneKeepsKeyOrderAndRunsKeysAtOnce(t *testing.T) {
 				throttle[id] = rng.IntN(10) == 0
 			}
 			r.api.answer = func(ctx context.Context, req *schemas.Request, n int) (answer, error) {
-				time.Sleep(latency[req.ID])
+				pass(latency[req.ID])
 				if throttle[req.ID] && n == 1 {
 					return answer{}, apiErr(429, 20429)
 				}
 				return okAnswer(), nil
 			}
 			r.start()
-			time.Sleep(2 * time.Minute)
+			pass(2 * time.Minute)
 			synctest.Wait()
 			r.mustEnd()
 
@@ -75,7 +75,7 @@ func TestLaneStepsOverGapsWiderThanTheWindow(t *testing.T) {
 		r.log.add("b", createEvent(t, "second", "identity-2"), 50_000)
 		r.log.stable += 70_000 // filtered records at the end
 		r.start()
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		synctest.Wait()
 		if got := r.log.position().Offset; got != r.log.stable {
 			t.Errorf("committed %d, want the end %d: nothing but filtered records is left", got, r.log.stable)
@@ -104,7 +104,7 @@ func TestLaneWindowIsBounded(t *testing.T) {
 			r.log.add(fmt.Sprint(i), createEvent(t, fmt.Sprintf("r%03d", i), "identity-1"), 0)
 		}
 		r.start()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		if got := r.api.total(); got != 16 {
 			t.Errorf("%d records were called with a window of 16 and the first one stuck", got)
@@ -117,7 +117,7 @@ func TestLaneWindowIsBounded(t *testing.T) {
 			t.Errorf("committed %+v, want frontier 0 and a done set", got)
 		}
 		close(release)
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		if got := r.log.position().Offset; got != 100 {
 			t.Errorf("committed %d, want 100", got)
@@ -141,13 +141,13 @@ func TestLaneBudgetIsBounded(t *testing.T) {
 			r.log.add(fmt.Sprint(i), createEvent(t, fmt.Sprintf("r%03d", i), "identity-1"), 0)
 		}
 		r.start()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		if got := r.api.total(); got != 8 {
 			t.Errorf("%d records in hand with a budget of 8", got)
 		}
 		close(release)
-		time.Sleep(5 * time.Second)
+		pass(5 * time.Second)
 		synctest.Wait()
 		if got := len(r.log.results()); got != 50 {
 			t.Errorf("%d results of 50", got)
@@ -173,11 +173,11 @@ func TestLaneHandover(t *testing.T) {
 			r.log.add(key, createEvent(t, fmt.Sprintf("r%03d", i), "identity-1"), 0)
 		}
 		r.api.answer = func(context.Context, *schemas.Request, int) (answer, error) {
-			time.Sleep(time.Second)
+			pass(time.Second)
 			return okAnswer(), nil
 		}
 		r.start()
-		time.Sleep(2500 * time.Millisecond)
+		pass(2500 * time.Millisecond)
 		r.mustEnd()
 		first := r.api.total()
 		if first <= 30 || first >= 40 {
@@ -187,7 +187,7 @@ func TestLaneHandover(t *testing.T) {
 			t.Fatalf("frontier %d at handover", pos.Offset)
 		}
 		r.start()
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		r.mustEnd()
 		for i := range 40 {
@@ -219,7 +219,7 @@ func TestLaneDrainTimeout(t *testing.T) {
 			return okAnswer(), nil
 		}
 		r.start()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		began := time.Now()
 		if err := r.end(); err != nil {
 			t.Errorf("ended with %v", err)
@@ -240,7 +240,7 @@ func TestLaneAbort(t *testing.T) {
 		r.log.hold = make(chan struct{})
 		r.log.add("a", createEvent(t, "done", "identity-1"), 0)
 		r.start()
-		time.Sleep(time.Second)
+		pass(time.Second)
 		began := time.Now()
 		r.abort()
 		if err := r.end(); err != nil {

@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"math/rand/v2"
 	"time"
 
 	"github.com/countersign/countersign/connector/challenge"
@@ -83,8 +82,7 @@ func (l *lane) startAttempt(e *entry, q *accountQueue, now time.Time) {
 	}
 	q.active++
 	l.inFlight++
-	a := e.acct
-	l.workers.Go(func() { l.ends <- a.attempt(l.mayCall, l.callCtx, e) })
+	l.workers.Go(func() { l.ends <- l.attempt(e) })
 }
 
 // park lets a record wait for its account. Only its deadline ends the wait.
@@ -171,8 +169,8 @@ func (l *lane) attemptEnded(end attemptEnd) {
 
 // wasSent reports whether an attempt's request may have reached the API.
 func wasSent(err error) bool {
-	var call *read.CallError
-	return !errors.As(err, &call) || call.Sent
+	call, ok := errors.AsType[*read.CallError](err)
+	return !ok || call.Sent
 }
 
 // spent reports whether a record has used up its attempts or its time. The
@@ -198,9 +196,8 @@ func (l *lane) again(end attemptEnd, now time.Time) {
 	if shift := e.retries - 1; shift < 30 {
 		ceiling = min(ceiling, l.cfg.retry.Base<<shift)
 	}
-	delay := rand.N(ceiling)
-	var api *read.APIError
-	if errors.As(end.err, &api) && api.HasRetryAfter {
+	delay := jitter(ceiling)
+	if api, ok := errors.AsType[*read.APIError](end.err); ok && api.HasRetryAfter {
 		delay += api.RetryAfter
 	}
 	e.enter(entryWaiting, now, "its next attempt: "+end.verdict.Reason)

@@ -48,8 +48,7 @@ func fromVerdict(end attemptEnd) outcome {
 // API's own words, never the request.
 func apiError(class schemas.Class, end attemptEnd) *schemas.Error {
 	out := &schemas.Error{Class: class, Message: end.verdict.Reason, Limit: end.verdict.Limit}
-	var api *read.APIError
-	if errors.As(end.err, &api) {
+	if api, ok := errors.AsType[*read.APIError](end.err); ok {
 		out.Code, out.Status, out.MoreInfo = api.Code, api.Status, api.MoreInfo
 		if api.Message != "" {
 			out.Message = api.Message
@@ -78,8 +77,8 @@ func expired(e *entry, why string, now time.Time) outcome {
 // Decode said about it.
 func refused(e *entry, err error, now time.Time) outcome {
 	o := outcome{entry: e, ended: now, outcome: schemas.OutcomeRejected}
-	var d *schemas.DecodeError
-	if !errors.As(err, &d) {
+	d, ok := errors.AsType[*schemas.DecodeError](err)
+	if !ok {
 		d = &schemas.DecodeError{Code: schemas.CodeNotJSON, Faults: []schemas.Fault{{Path: "$", Message: err.Error()}}}
 	}
 	o.requestID, o.operation = d.ID, d.Operation

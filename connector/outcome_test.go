@@ -18,12 +18,13 @@ import (
 // TestOutcomes: what each end of a call makes of a record, how often it is
 // called, and whether it becomes a dead letter.
 func TestOutcomes(t *testing.T) {
-	sent := func(code read.CallCode) error { return &read.CallError{Code: code, Sent: true, Err: context.DeadlineExceeded} }
-	create := func(t *testing.T) []byte { return createEvent(t, "r", "identity-1") }
-	fetch := func(t *testing.T) []byte { return fetchEvent(t, "r", "identity-1") }
+	sent := func(code read.CallCode) error {
+		return &read.CallError{Code: code, Sent: true, Err: context.DeadlineExceeded}
+	}
+	create, fetch := createEvent(t, "r", "identity-1"), fetchEvent(t, "r", "identity-1")
 	for _, tc := range []struct {
 		name    string
-		event   func(*testing.T) []byte
+		event   []byte
 		ends    []error // of the calls in turn; the last repeats
 		outcome schemas.Outcome
 		class   schemas.Class
@@ -54,9 +55,9 @@ func TestOutcomes(t *testing.T) {
 					}
 					return okAnswer(), nil
 				}
-				r.log.add("key", tc.event(t), 0)
+				r.log.add("key", tc.event, 0)
 				r.start()
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				synctest.Wait()
 				r.mustEnd()
 				results := r.log.results()
@@ -125,7 +126,7 @@ func TestBadRecords(t *testing.T) {
 				r := newRig(t)
 				offset := r.log.add("key", []byte(tc.value), 3)
 				r.start()
-				time.Sleep(time.Second)
+				pass(time.Second)
 				synctest.Wait()
 				r.mustEnd()
 				if r.api.total() != 0 {
@@ -185,15 +186,19 @@ func TestExpired(t *testing.T) {
 			r.Create.ExpirationDate = &at
 			return r
 		}, func(r *rig) { r.limiter.Penalize(10 * time.Second) }, 0},
-		{"late after the rate limit", func() schemas.Request { r := base(); soon(&r, 3*time.Second); return r },
-			func(r *rig) { r.limiter.Penalize(time.Hour) }, 0},
+		{
+			"late after the rate limit", func() schemas.Request { r := base(); soon(&r, 3*time.Second); return r },
+			func(r *rig) { r.limiter.Penalize(time.Hour) }, 0,
+		},
 		{"late after throttled attempts", func() schemas.Request { r := base(); soon(&r, 3*time.Second); return r }, func(r *rig) {
 			r.api.answer = func(context.Context, *schemas.Request, int) (answer, error) {
 				return answer{}, &read.APIError{Status: 429, Code: 20429, RetryAfter: 5 * time.Second, HasRetryAfter: true}
 			}
 		}, 1},
-		{"late by the API's clock only", func() schemas.Request { r := base(); soon(&r, time.Minute); return r },
-			func(r *rig) { r.acct.saw(time.Now().Add(5 * time.Minute)) }, 0},
+		{
+			"late by the API's clock only", func() schemas.Request { r := base(); soon(&r, time.Minute); return r },
+			func(r *rig) { r.acct.saw(time.Now().Add(5 * time.Minute)) }, 0,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -204,7 +209,7 @@ func TestExpired(t *testing.T) {
 				}
 				r.log.add("key", encodeRequest(t, tc.event()), 0)
 				r.start()
-				time.Sleep(time.Minute)
+				pass(time.Minute)
 				synctest.Wait()
 				r.mustEnd()
 				results := r.log.results()

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"io"
+	"maps"
 	"math"
 	"sync"
 	"sync/atomic"
@@ -148,12 +149,8 @@ func (s *stats) counters() (Counters, Latency) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for k, v := range s.outcomes {
-		c.Outcomes[k] = v
-	}
-	for k, v := range s.calls {
-		c.Calls[k] = v
-	}
+	maps.Copy(c.Outcomes, s.outcomes)
+	maps.Copy(c.Calls, s.calls)
 	return c, Latency{P50: s.latency.quantile(0.5), P99: s.latency.quantile(0.99)}
 }
 

@@ -30,6 +30,7 @@ func BenchmarkWholePath(b *testing.B) {
 }
 
 func benchConnector(b *testing.B, faults emulator.Faults, inFlight int) {
+	b.Helper()
 	w := newWorld(b, emulator.Config{Faults: faults})
 	cfg := w.config()
 	a := cfg.Accounts["main"]
@@ -58,6 +59,7 @@ func benchConnector(b *testing.B, faults emulator.Faults, inFlight int) {
 }
 
 func benchBare(b *testing.B, faults emulator.Faults, inFlight int) {
+	b.Helper()
 	w := newWorld(b, emulator.Config{Faults: faults})
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: inFlight, MaxConnsPerHost: inFlight}}
 	defer client.CloseIdleConnections()
@@ -82,6 +84,7 @@ func benchBare(b *testing.B, faults emulator.Faults, inFlight int) {
 }
 
 func (w *world) bareCreate(ctx context.Context, b *testing.B, client *http.Client, i int) {
+	b.Helper()
 	f := w.factors[i%len(w.factors)]
 	form := url.Values{"FactorSid": {f.SID}, "Details.Message": {"Sign in?"}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost,

@@ -120,6 +120,9 @@ func TestDecodeRequestFaults(t *testing.T) {
 			`$.future holds a repeated member name`,
 			`$.list.x holds a repeated member name`,
 		}},
+		{"repeated text", head("create") + `,"create":{"factor_sid":"` + factorSID + `","hidden_details":{"a":"1","b":"2","a":"3"}}}`, []string{
+			`$.create.hidden_details.a appears more than once`,
+		}},
 		{"repeated among many", head("list") + `,"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"\u0061":2,"identity":"other-name"}`, []string{
 			`$.a appears more than once`,
 			`$.identity appears more than once`,

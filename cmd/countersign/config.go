@@ -91,7 +91,11 @@ func (f configFlag) load() (document, connector.Config, error) {
 	}
 	cfg, err := doc.parse()
 	if errors.As(err, &faulty) {
-		faults = append(faults, faulty.Violations...)
+		for _, v := range faulty.Violations {
+			if !slices.Contains(faults, v) { // a document that can't be read fails twice
+				faults = append(faults, v)
+			}
+		}
 	} else if err != nil {
 		return doc, connector.Config{}, err
 	}

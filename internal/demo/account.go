@@ -139,13 +139,11 @@ func overtakers(results []resultSeen) int {
 			continue
 		}
 		s := stream{r.Partition, r.Request.Partition, r.Key}
-		last, any := furthest[s]
-		switch {
-		case any && r.Request.Offset < last:
+		if last, found := furthest[s]; found && r.Request.Offset < last {
 			n++
-		default:
-			furthest[s] = r.Request.Offset
+			continue
 		}
+		furthest[s] = r.Request.Offset
 	}
 	return n
 }

@@ -69,10 +69,10 @@ func spec(o Options, doc []byte, log *slog.Logger, onStatus func(connector.Statu
 		Secrets: func(context.Context) (map[string]string, error) {
 			return map[string]string{tokenSecret: emulator.DefaultAuthToken}, nil
 		},
-		DrainTimeout: drainTimeout + 2*time.Second,
-		OrphanGrace:  drainTimeout + 2*time.Second,
-		Logger:       log,
-		OnStatus:     onStatus,
+		DrainTimeout:      drainTimeout + 2*time.Second,
+		OrphanGrace:       drainTimeout + 2*time.Second,
+		Logger:            log,
+		OnStatus:          onStatus,
 		HeartbeatInterval: heartbeat,
 	}, nil
 }

@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -60,6 +61,10 @@ type Options struct {
 	// Abort gives up at once when it is closed: what is under way is not waited
 	// for, the plugin is killed. Nil: never.
 	Abort <-chan struct{}
+
+	// inspect lets a test look at broker and API after everything else has
+	// stopped. Nil: nobody looks.
+	inspect func(context.Context, *world)
 }
 
 // Plugin names a binary that serves plugin.Countersign.

@@ -148,32 +148,32 @@ func (d *demo) stream(ctx, working context.Context, f *feed) error {
 		return err
 	}
 	d.phase("waiting for answers")
+	err := d.answers(sending, f)
+	if ctx.Err() != nil && err == nil {
+		d.phase("interrupted, waiting for the last answers")
+		grace, cancel := context.WithTimeout(working, interruptGrace)
+		defer cancel()
+		err = d.answers(grace, f)
+	}
+	if err == nil && working.Err() != nil {
+		err = context.Cause(working)
+	}
+	if sent := int(f.sent.Load()); err == nil && ctx.Err() == nil && sent < len(d.steps) {
+		err = fmt.Errorf("demo: the deadline of %v passed with %d of %d requests sent", d.opts.Deadline, sent, len(d.steps))
+	}
+	return err
+}
+
+// answers waits until everything that was sent has its answer, or ctx has ended.
+func (d *demo) answers(ctx context.Context, f *feed) error {
 	for d.known.count() < int(f.sent.Load()) {
 		select {
 		case <-d.known.changed:
-		case <-sending.Done():
-			if ctx.Err() == nil || working.Err() != nil {
-				return context.Cause(working)
-			}
-			return d.lastAnswers(working, f)
+		case <-ctx.Done():
+			return nil
 		}
 		if err := d.known.err(); err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// lastAnswers waits a little longer, after an interrupt, for what has been sent.
-func (d *demo) lastAnswers(working context.Context, f *feed) error {
-	d.phase("interrupted, waiting for the last answers")
-	grace, cancel := context.WithTimeout(working, interruptGrace)
-	defer cancel()
-	for d.known.count() < int(f.sent.Load()) {
-		select {
-		case <-d.known.changed:
-		case <-grace.Done():
-			return nil
 		}
 	}
 	return nil
@@ -201,6 +201,9 @@ func (d *demo) count(ctx context.Context, w *world, unsent bool) (*Summary, erro
 	sum.fill(a)
 	sum.Unfinished = unfinished
 	sum.Interrupted = early && (unsent || unfinished > 0)
+	if d.opts.inspect != nil {
+		d.opts.inspect(ctx, w)
+	}
 	return sum, nil
 }
 

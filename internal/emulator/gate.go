@@ -29,6 +29,7 @@ type gate struct {
 
 func openGate(ctx context.Context, addr string) (*gate, error) {
 	var config net.ListenConfig
+	config.SetMultipathTCP(false) // such sockets take no filter, see refuseNew
 	ln, err := config.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return nil, &Error{Code: CodeListen, Message: addr, Err: err}

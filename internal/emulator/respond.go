@@ -56,7 +56,9 @@ func (x *exchange) send(status int, body []byte, p plan) {
 	if status != http.StatusNoContent {
 		x.w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	}
-	gone := x.r.Context().Err() != nil // afterwards it may be so because the caller has read all
+	// Whoever reads the answer must find the create answered, so it is noted
+	// first and taken back where the answer can't leave.
+	x.e.log.setAnswered(x.logged, x.r.Context().Err() == nil)
 	x.w.WriteHeader(status)
 	x.e.stats.answered(status)
 	if p.slowBody && len(body) > 1 {
@@ -68,15 +70,12 @@ func (x *exchange) send(status int, body []byte, p plan) {
 		body = body[half:]
 	}
 	_, err := x.w.Write(body)
-	if x.logged == 0 {
-		return
-	}
-	if err == nil && x.line != nil {
+	if err == nil && x.logged != 0 && x.line != nil {
 		// The whole answer goes to the kernel here, while failure can still be seen.
 		err = http.NewResponseController(x.w).Flush()
 	}
-	if err == nil && !gone && !x.line.isCut() {
-		x.e.log.markAnswered(x.logged)
+	if err != nil || x.line.isCut() {
+		x.e.log.setAnswered(x.logged, false)
 	}
 }
 

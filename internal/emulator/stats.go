@@ -112,9 +112,9 @@ type Created struct {
 	FactorSID     string            `json:"factor_sid"`
 	HiddenDetails map[string]string `json:"hidden_details"`
 	At            time.Time         `json:"at"`
-	// Answered says that some answer to the create was handed to a connection that still
-	// stood, which is no proof that the caller read it. It is false while the
-	// call goes on, and stays false where it was reset.
+	// Answered says that some answer to the create was handed to a connection that
+	// stood, which is no proof that the caller read it. It is false until then, and
+	// stays false where the call was reset. Whoever has read an answer finds it true.
 	Answered bool `json:"answered"`
 }
 
@@ -141,11 +141,15 @@ func (l *createdLog) add(c Created) uint64 {
 	return c.Seq
 }
 
-func (l *createdLog) markAnswered(seq uint64) {
+// setAnswered does nothing for the sequence number 0 and for dropped entries.
+func (l *createdLog) setAnswered(seq uint64, answered bool) {
+	if seq == 0 {
+		return
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if seq > l.dropped {
-		l.entries[seq-l.dropped-1].Answered = true
+		l.entries[seq-l.dropped-1].Answered = answered
 	}
 }
 
