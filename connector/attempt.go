@@ -44,7 +44,7 @@ func (a *account) attempt(mayCall, callCtx context.Context, e *entry) (end attem
 	if err != nil {
 		end.kind = endInterrupted
 		if mayCall.Err() == nil {
-			end.kind, end.why = endExpired, "it was still waiting for the rate limit at its not_after"
+			end.kind, end.why = endExpired, "it was still waiting for the rate limit when its time ended"
 		}
 		return end
 	}
@@ -95,7 +95,7 @@ func (a *account) attempt(mayCall, callCtx context.Context, e *entry) (end attem
 
 // acquire waits for the rate limit, at most until the record is too late.
 func (a *account) acquire(mayCall context.Context, e *entry) (func(), error) {
-	left := e.notAfter.Sub(a.now())
+	left := deadline(e).Sub(a.now())
 	ctx, cancel := context.WithTimeout(mayCall, left)
 	defer cancel()
 	if left <= 0 {

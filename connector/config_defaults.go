@@ -24,7 +24,7 @@ const (
 	defaultBreakerWindow    = 10 * time.Second
 	defaultBreakerOpen      = 5 * time.Second
 	defaultNotAfter         = 5 * time.Minute
-	defaultWindowSpan       = maxWindowSpan
+	defaultWindowSpan       = maxSpan
 	defaultWindowRecords    = 65536
 	defaultWindowBytes      = 256 << 20
 	defaultRetryAttempts    = 10

@@ -15,9 +15,6 @@ import (
 const (
 	maxNameLength = 249 // of a topic, as Kafka has it; groups get the same
 	maxPartitions = 100_000
-	// A committed position names the done records of the whole span as a bitmap
-	// in the offset's metadata, for which a broker allows 4,096 bytes.
-	maxWindowSpan = 16384
 	minTimeout    = time.Millisecond
 	minSession    = time.Second
 	maxSession    = 30 * time.Minute // group.max.session.timeout.ms of a broker as delivered
@@ -52,7 +49,7 @@ func (c Config) Validate() []Violation {
 		c.Accounts[name].validate(&v, path)
 	}
 	v.duration("requests.not_after", c.Requests.NotAfter, time.Second, maxNotAfter)
-	checkNumber(&v, "window.span", c.Window.Span, 1, maxWindowSpan)
+	checkNumber(&v, "window.span", c.Window.Span, 1, maxSpan)
 	checkNumber(&v, "window.records", c.Window.Records, 1, 1<<30)
 	checkNumber(&v, "window.bytes", c.Window.Bytes, 1, 1<<40)
 	c.validateRetry(&v)

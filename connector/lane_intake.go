@@ -153,7 +153,9 @@ func (l *lane) take(rec kafka.Record, bytes int64, now time.Time) {
 func (l *lane) decode(e *entry, now time.Time) {
 	req, warnings, err := schemas.DecodeRequest(e.rec.Value)
 	for _, w := range warnings {
-		l.log.Warn("request event has an unknown field", "offset", e.rec.Offset, "path", w.Path, "hint", w.Message)
+		if l.cfg.stats.unknownField(w.Path) {
+			l.log.Warn("request events have an unknown field; it is said once and counted", "offset", e.rec.Offset, "path", w.Path, "hint", w.Message)
+		}
 	}
 	if err != nil {
 		o := refused(e, err, now)

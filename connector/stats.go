@@ -29,6 +29,7 @@ type stats struct {
 	mu       sync.Mutex
 	outcomes map[string]int64
 	calls    map[string]int64
+	unknown  map[string]struct{} // paths of unknown fields that were logged
 	latency  latencies
 }
 
@@ -44,11 +45,13 @@ type metrics struct {
 	commits      prometheus.Counter
 	rebalances   prometheus.Counter
 	breakerOpens *prometheus.CounterVec
+	unknown      prometheus.Counter
 }
 
 func newStats() *stats {
 	s := &stats{
 		registry: prometheus.NewRegistry(), outcomes: map[string]int64{}, calls: map[string]int64{},
+		unknown: map[string]struct{}{},
 	}
 	counter := func(name, help string) prometheus.Counter {
 		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "countersign", Name: name, Help: help})
@@ -67,6 +70,7 @@ func newStats() *stats {
 		calls:        vector("calls_total", "Calls of the Challenge API, by class of their end.", "class"),
 		retries:      counter("retries_total", "Attempts that were scheduled again."),
 		commits:      counter("commits_total", "Group commits of lanes."),
+		unknown:      counter("unknown_fields_total", "Fields of request events that this version does not know."),
 		rebalances:   counter("rebalances_total", "Assignments received from the consumer group."),
 		breakerOpens: vector("breaker_opens_total", "Times a circuit breaker opened.", "account"),
 		callSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -84,6 +88,22 @@ func newStats() *stats {
 func (s *stats) record() {
 	s.records.Add(1)
 	s.metrics.requests.Inc()
+}
+
+// maxUnknown bounds how many distinct unknown fields are logged.
+const maxUnknown = 100
+
+// unknownField counts a field that this version does not know and reports
+// whether it shall be logged: a producer that sends one sends it every time.
+func (s *stats) unknownField(path string) bool {
+	s.metrics.unknown.Inc()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, seen := s.unknown[path]; seen || len(s.unknown) == maxUnknown {
+		return false
+	}
+	s.unknown[path] = struct{}{}
+	return true
 }
 
 func (s *stats) outcome(o outcome) {

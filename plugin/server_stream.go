@@ -19,6 +19,7 @@ func (s *server) Watch(in *pluginpb.WatchRequest, stream pluginpb.Connector_Watc
 	gap := time.NewTimer(0)
 	defer gap.Stop()
 	kind := pluginpb.WatchResponse_KIND_SNAPSHOT
+	var changes, moved <-chan struct{} // closed at a change since the last frame
 	for {
 		// The gap, first of zero length. Whatever changes in it is in the frame.
 		select {
@@ -26,23 +27,37 @@ func (s *server) Watch(in *pluginpb.WatchRequest, stream pluginpb.Connector_Watc
 		case <-ctx.Done():
 			return nil
 		}
-		changes := s.session.c.Changes()
-		st, failure, moved := s.session.status()
+		// A change after this line is in the next frame; one before it makes
+		// this frame a change, also where the heartbeat was faster.
+		nextChanges := s.session.c.Changes()
+		st, failure, nextMoved := s.session.status()
+		if closed(changes) || closed(moved) {
+			kind = pluginpb.WatchResponse_KIND_CHANGE
+		}
+		changes, moved = nextChanges, nextMoved
 		frame := &pluginpb.WatchResponse{Kind: kind, Status: statusToPB(st), Failure: failureToPB(failure)}
 		if err := stream.Send(frame); err != nil {
 			return err
 		}
+		kind = pluginpb.WatchResponse_KIND_HEARTBEAT
 		gap.Reset(watchGap)
 		select {
 		case <-changes:
-			kind = pluginpb.WatchResponse_KIND_CHANGE
 		case <-moved:
-			kind = pluginpb.WatchResponse_KIND_CHANGE
 		case <-heartbeat.C:
-			kind = pluginpb.WatchResponse_KIND_HEARTBEAT
 		case <-ctx.Done():
 			return nil
 		}
+	}
+}
+
+// closed reports whether c is closed; nil is not.
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -37,7 +37,7 @@ var errReported = errors.New("reported already")
 // the process: ctx's end counts as the first interrupt.
 func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer) int {
 	root := rootCommand()
-	root.SetArgs(args)
+	root.SetArgs(append([]string{}, args...)) // cobra takes nil for os.Args
 	root.SetIn(in)
 	root.SetOut(out)
 	root.SetErr(errOut)

@@ -32,6 +32,7 @@ Exit codes of every command: 0 done, 1 failed or something found, 2 wrong usage.
 	root.SetVersionTemplate("{{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err: err} })
 	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SuggestionsMinimumDistance = 2
 	root.AddCommand(
 		demoCommand(),
 		runCommand(),

@@ -122,11 +122,15 @@ func (f requestFlags) event(cmd *cobra.Command, now time.Time) (event, error) {
 		return event{}, usagef("%s", strings.Join(faults, "\n"))
 	}
 	data, err := r.Encode()
+	broken := r.Check(now)
 	var refused *schemas.EncodeError
 	if errors.As(err, &refused) {
-		for _, v := range refused.Faults {
-			fault("%s", v)
-		}
+		broken, err = append(refused.Faults, broken...), nil
+	}
+	for _, v := range broken {
+		fault("%s", v)
+	}
+	if len(faults) > 0 {
 		return event{}, usagef("the request that the flags describe is not valid:\n  %s", strings.Join(faults, "\n  "))
 	}
 	return event{where: "flags", data: data}, err

@@ -55,7 +55,11 @@ func readRequest(e entry) entry {
 	var refused *schemas.DecodeError
 	if errors.As(err, &refused) {
 		e.requestID = refused.ID
-		e.line = func() string { return strangeLine(e.rec, "request "+refused.ID, err) }
+		what := "event"
+		if refused.ID != "" {
+			what = "request " + refused.ID
+		}
+		e.line = func() string { return strangeLine(e.rec, what, err) }
 		return e
 	}
 	e.requestID = req.ID

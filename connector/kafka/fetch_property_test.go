@@ -45,14 +45,19 @@ func (m *partitionModel) read(from int64) (values []string) {
 // TestFetchAgainstModel lets producers with and without transactions write at
 // once and compares what Fetch returns at any moment with what they did.
 func TestFetchAgainstModel(t *testing.T) {
-	w := newWorld(t, nil)
+	inBubble(t, nil, fetchAgainstModel)
+}
+
+func fetchAgainstModel(t *testing.T, w *world) {
 	c, plain := w.client(), w.plainProducer()
 	var producers [3]*kgo.Client
 	for i := range producers {
 		producers[i] = w.txnProducer(fmt.Sprint("producer ", i))
 	}
 	topics := 0
-	rapid.Check(t, func(rt *rapid.T) {
+	// Embedded, because rapid asks a *testing.T for its deadline, and a bubble
+	// has none.
+	rapid.Check(struct{ testing.TB }{t}, func(rt *rapid.T) {
 		topics++
 		topic := fmt.Sprint("t", topics)
 		if err := w.cluster().CreateTopic(topic, 1, nil); err != nil {

@@ -62,7 +62,7 @@ func (g *gate) Accept() (net.Conn, error) {
 }
 
 // queueWait is how long an empty queue is watched before the socket is closed.
-const queueWait = 2 * time.Millisecond
+const queueWait = 25 * time.Millisecond
 
 // current returns the open listener, or waits for one.
 func (g *gate) current() (*net.TCPListener, error) {
