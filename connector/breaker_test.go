@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/countersign/countersign/connector/challenge/read"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -218,9 +219,12 @@ func TestOneAccountsOutageLeavesRoom(t *testing.T) {
 func TestFailuresOfCancelledCallsDoNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
+		cfg := testAccountConfig()
+		cfg.Breaker.Window = time.Hour // longer than the drain, so that the counts are still there
+		r.acct = r.addAccount("main", r.api, cfg)
 		r.api.answer = func(ctx context.Context, _ *schemas.Request, _ int) (answer, error) {
 			<-ctx.Done()
-			return answer{}, ctx.Err()
+			return answer{}, &read.CallError{Code: read.CodeCanceled, Sent: true, Err: ctx.Err()}
 		}
 		for i := range 20 {
 			r.log.add(fmt.Sprint(i), fetchEvent(t, fmt.Sprint("r", i), "identity-1"), 0)
@@ -232,6 +236,9 @@ func TestFailuresOfCancelledCallsDoNotCount(t *testing.T) {
 		}
 		if got := r.acct.blocked(); got != notBlocked {
 			t.Errorf("blocked: %q after calls that we gave up ourselves", got)
+		}
+		if c := r.acct.breaker.Counts(); c.TotalFailures+c.TotalSuccesses != 0 || c.TotalExclusions != 20 {
+			t.Errorf("counted as %+v, want 20 exclusions", c)
 		}
 	})
 }

@@ -208,7 +208,7 @@ func envNode(variable, value string, kind reflect.Type) *yaml.Node {
 		return textNode("${env:" + variable + "}")
 	case kind.Kind() == reflect.Slice:
 		list := &yaml.Node{Kind: yaml.SequenceNode, Style: yaml.FlowStyle}
-		for _, item := range strings.Split(value, ",") {
+		for item := range strings.SplitSeq(value, ",") {
 			list.Content = append(list.Content, textNode(strings.TrimSpace(item)))
 		}
 		return list

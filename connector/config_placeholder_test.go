@@ -116,20 +116,17 @@ func TestNoMessageShowsAValue(t *testing.T) {
 	refused := 0
 	for i, line := range lines {
 		key, value, ok := strings.Cut(line, ": ")
+		sep := ": "
+		if item, isItem := strings.CutPrefix(line, "    - "); isItem {
+			key, value, ok, sep = "    -", item, true, " "
+		}
 		if !ok || strings.HasPrefix(line, "#") {
-			if key, ok = strings.CutPrefix(line, "    - "); !ok {
-				continue
-			}
-			key = "    -"
+			continue
 		}
 		for _, with := range []string{
 			configSecret, "${env:S}", value + configSecret, value + "${env:S}", "[" + configSecret + "]", "*" + configSecret,
 			"!!int " + configSecret, "!" + configSecret + " a", "'" + configSecret, "{" + configSecret + "}", "\"\\" + configSecret,
 		} {
-			sep := ": "
-			if strings.HasSuffix(key, "-") {
-				sep = " "
-			}
 			changed := slices.Clone(lines)
 			changed[i] = key + sep + with
 			_, err := connector.ParseConfig([]byte(strings.Join(changed, "\n")), secrets)

@@ -77,9 +77,7 @@ func (root schemaNode) resolve(n schemaNode) schemaNode {
 		}
 	}
 	if choices, ok := n["anyOf"].([]any); ok {
-		for key, value := range choices[0].(map[string]any) {
-			merged[key] = value
-		}
+		maps.Copy(merged, choices[0].(map[string]any))
 	}
 	return merged
 }
@@ -181,7 +179,7 @@ func schemaType(leaf reflect.Type) string {
 // gets. What must be written has none.
 func checkDefault(t *testing.T, name string, got any, want reflect.Value) {
 	t.Helper()
-	ok := false
+	var ok bool
 	switch {
 	case strings.HasSuffix(name, ".burst"):
 		ok = got == 0.0 // stands for one second's worth

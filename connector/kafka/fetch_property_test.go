@@ -98,7 +98,7 @@ func fetchAgainstModel(t *testing.T, w *world) {
 			"end": func(rt *rapid.T) {
 				i := rapid.IntRange(0, 2).Draw(rt, "producer")
 				if m.open[i] == nil {
-					rt.Skip("no transaction")
+					return
 				}
 				commit := rapid.Bool().Draw(rt, "commit")
 				end(t, producers[i], kgo.TransactionEndTry(commit))
@@ -112,7 +112,7 @@ func fetchAgainstModel(t *testing.T, w *world) {
 			},
 			"read": func(rt *rapid.T) {
 				if m.end == 0 {
-					rt.Skip("empty")
+					return
 				}
 				from := rapid.Int64Range(0, m.lastStable()).Draw(rt, "from")
 				got, last, _ := readAll(t, c, topic, from, rapid.SampledFrom([]int{1, 150, 0}).Draw(rt, "max bytes"))

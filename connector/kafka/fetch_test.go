@@ -290,19 +290,13 @@ func TestFetchReturnsAtOnceWhenContextEnds(t *testing.T) {
 // not be told that it gave up.
 func TestFetchFromSilentBroker(t *testing.T) {
 	inBubble(t, map[string]int32{"t": 1}, func(t *testing.T, w *world) {
-		silent := make(chan struct{})
-		w.cluster().ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
-			w.cluster().KeepControl()
-			w.cluster().SleepControl(func() { <-silent })
-			return nil, nil, false
-		})
+		w.mute(kmsg.Fetch)
 		start := time.Now()
 		_, err := w.client().Fetch(t.Context(), FetchRequest{Topic: "t", MaxWait: time.Second})
 		wantCode(t, err, CodeUnavailable)
 		if took := time.Since(start); took != requestTimeout+time.Second {
 			t.Errorf("took %s", took)
 		}
-		close(silent)
 	})
 }
 

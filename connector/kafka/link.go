@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 
@@ -116,7 +117,17 @@ func (l *link) RoundTrip(ctx context.Context, addr net.Addr, req kafkago.Request
 	l.calls.Add(1)
 	l.mu.Unlock()
 	defer l.calls.Done()
-	return l.transport.RoundTrip(ctx, addr, req)
+	res, err := l.transport.RoundTrip(ctx, addr, req)
+	if err != nil && l.isClosed() {
+		return nil, fmt.Errorf("%w: %w", errClosed, err)
+	}
+	return res, err
+}
+
+func (l *link) isClosed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.closed
 }
 
 func (l *link) close() {

@@ -2,12 +2,14 @@ package kafka
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
 	"github.com/countersign/countersign/internal/broker"
@@ -104,6 +106,26 @@ func put(t testing.TB, c *kgo.Client, topic string, partition int, values ...str
 		t.Fatal(err)
 	}
 	return records[0].Offset
+}
+
+// mute makes the broker take requests of a kind and never answer them.
+func (w *world) mute(key kmsg.Key) (unmute func()) {
+	var over atomic.Bool
+	w.cluster().ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
+		if over.Load() {
+			w.cluster().DropControl()
+			return nil, nil, false
+		}
+		w.cluster().KeepControl()
+		return nil, nil, true
+	})
+	return func() { over.Store(true) }
+}
+
+// observe counts requests of a kind.
+func (w *world) observe(f kfake.Fault) *kfake.FaultHandle {
+	f.Observe, f.Count = true, -1
+	return w.cluster().Fault(f)
 }
 
 func begin(t testing.TB, c *kgo.Client) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"time"
 
@@ -64,7 +65,11 @@ func (c *Client) produce(ctx context.Context, msgs []kafkago.Message, idx []int,
 	for i, at := range idx {
 		part[i] = msgs[at]
 	}
-	refused, refusal, err := outcomes(ctx, c.writer.WriteMessages(ctx, part...), len(part))
+	written := c.writer.WriteMessages(ctx, part...)
+	if errors.Is(written, io.ErrClosedPipe) && c.link.isClosed() {
+		return errClosed // a closed Writer's word for it
+	}
+	refused, refusal, err := outcomes(ctx, written, len(part))
 	if err != nil {
 		return err
 	}
