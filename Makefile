@@ -33,11 +33,11 @@ vet: ## What go vet finds
 
 .PHONY: test
 test: ## Run the tests (PKG=./ratelimit)
-	go test -count=1 -timeout 15m $(PKG)
+	go test -count=1 -timeout 5m $(PKG)
 
 .PHONY: race
 race: ## Run the tests under the race detector (PKG=./ratelimit)
-	go test -race -count=1 -timeout 20m $(PKG)
+	go test -race -count=1 -timeout 8m $(PKG)
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for a while (FUZZTIME=30s each, FUZZCAP=seconds in all)
@@ -45,7 +45,7 @@ fuzz: ## Run every fuzz target for a while (FUZZTIME=30s each, FUZZCAP=seconds i
 
 .PHONY: bench
 bench: ## Run the benchmarks (BENCHTIME=1s; 1x only tries them)
-	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 20m $(PKG)
+	go test -run '^$$' -bench . -benchtime $(BENCHTIME) -timeout 10m $(PKG)
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## Run the linters (.golangci.yml says which and why)

@@ -150,6 +150,9 @@ func (c *Connector) run(ctx context.Context) error {
 	}()
 	if c.cfg.Kafka.CreateTopics {
 		if err := client.EnsureTopics(ctx, c.cfg.topicSpecs()); err != nil {
+			if ctx.Err() != nil {
+				return nil // stopped before there was anything to drain
+			}
 			return err
 		}
 	}

@@ -221,9 +221,10 @@ func (l *lane) progress(now time.Time) {
 	l.startCommit(now)
 }
 
-// idle reports that nothing is under way and nothing is left to commit.
+// idle reports that nothing is under way and nothing is left that could still
+// be committed.
 func (l *lane) idle() bool {
-	return l.inFlight == 0 && !l.commitBusy && len(l.finished) == 0
+	return l.inFlight == 0 && !l.commitBusy && (len(l.finished) == 0 || l.givenUp())
 }
 
 func (l *lane) arm(timer *time.Timer) {

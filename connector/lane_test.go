@@ -252,6 +252,31 @@ func TestLaneAbort(t *testing.T) {
 	})
 }
 
+// TestLaneAbortWhileDraining: outcomes that can no longer be committed do not
+// keep the lane from ending.
+func TestLaneAbortWhileDraining(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.api.answer = func(ctx context.Context, _ *schemas.Request, _ int) (answer, error) {
+			<-ctx.Done()
+			return answer{}, ctx.Err() // in doubt, so it ends as failed
+		}
+		r.log.add("a", createEvent(t, "r", "identity-1"), 0)
+		r.start()
+		pass(time.Second)
+		r.stop()
+		pass(time.Second)
+		began := time.Now()
+		r.abort()
+		if err := r.end(); err != nil {
+			t.Errorf("ended with %v", err)
+		}
+		if took := time.Since(began); took > time.Second || r.lane.abandoned != 1 {
+			t.Errorf("it took %v and %d were abandoned, want at once and 1", took, r.lane.abandoned)
+		}
+	})
+}
+
 // TestLaneLosesOwnership: when the group has moved on, the lane dies whole and
 // takes nothing for committed.
 func TestLaneLosesOwnership(t *testing.T) {

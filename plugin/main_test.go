@@ -16,6 +16,9 @@ const (
 	tempEnv     = "COUNTERSIGN_TEST_TEMP"     // a host's Spec.TempDir
 )
 
+// promptExit keeps the race detector from sleeping at the end of each process.
+const promptExit = "GORACE=atexit_sleep_ms=0"
+
 // modes are the other processes. Each ends by itself.
 var modes = map[string]func(){
 	"plugin":  servePlugin,  // a plugin that does what the observer says
@@ -23,6 +26,7 @@ var modes = map[string]func(){
 	"version": serveVersion, // a plugin of another protocol version
 	"noise":   printNoise,   // prints something that is no handshake
 	"silent":  func() {},    // ends without a word
+	"example": ExampleServe, // a plugin without an observer
 	"holder":  holdPipes,    // a grandchild that keeps the plugin's pipes open
 }
 

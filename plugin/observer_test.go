@@ -89,7 +89,8 @@ type peer struct {
 	pid  int
 }
 
-// wait skips to the next event of that name.
+// wait skips to the next event of that name. What ends a drain is therefore
+// sent and not done: its answer may come after the event.
 func (p *peer) wait(event string) message {
 	p.t.Helper()
 	for {

@@ -3,9 +3,11 @@ package plugin_test
 import (
 	"bytes"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -22,7 +24,7 @@ type hostProcess struct {
 func (o *observer) hostProcess() *hostProcess {
 	o.t.Helper()
 	h := &hostProcess{Cmd: exec.Command(os.Args[0]), t: o.t, output: new(bytes.Buffer), ended: make(chan error, 1)}
-	h.Env = append(os.Environ(), modeEnv+"=host", observerEnv+"="+o.path, tempEnv+"="+o.temp)
+	h.Env = append(os.Environ(), modeEnv+"=host", observerEnv+"="+o.path, tempEnv+"="+o.temp, promptExit)
 	// A pipe of our own, which the plugin does not hold: Wait would otherwise
 	// wait for the orphan too.
 	r, w, err := os.Pipe()
@@ -73,7 +75,7 @@ func TestHostKilled(t *testing.T) {
 	p.do("raw", message{Text: "nobody reads this\n"})
 	p.do("log", message{Text: "nor this"})
 	p.do("raw", message{Text: "nor that\n"})
-	p.do("add", message{N: -2})
+	p.send("add", message{N: -2})
 	if m := p.wait("drained"); m.Text != "" {
 		t.Errorf("drained with %q", m.Text)
 	}
@@ -125,7 +127,7 @@ func TestSignalToHostAndPlugin(t *testing.T) {
 			}
 			p.wait("call:Drain")
 			p.signal(sig) // impatient
-			p.do("add", message{N: -1})
+			p.send("add", message{N: -1})
 			if m := p.wait("drained"); m.Text != "" {
 				t.Errorf("drained with %q", m.Text)
 			}
@@ -172,7 +174,7 @@ func TestHostKilledWhileDraining(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = h.end()
-	p.do("add", message{N: -1})
+	p.send("add", message{N: -1})
 	if m := p.wait("drained"); m.Text != "" {
 		t.Errorf("drained with %q", m.Text)
 	}
@@ -189,6 +191,8 @@ func TestOrphanGraceEnds(t *testing.T) {
 	o := newObserver(t)
 	spec := o.spec()
 	spec.OrphanGrace = 50 * time.Millisecond
+	logs := make(records, 4096)
+	spec.Logger = slog.New(logs)
 	h := host(t, spec)
 	p := o.next()
 	p.wait("call:Start")
@@ -201,6 +205,9 @@ func TestOrphanGraceEnds(t *testing.T) {
 		t.Errorf("drained with %q", m.Text)
 	}
 	p.gone()
+	if _, attrs := logs.next(t, "plugin down"); !strings.Contains(attrs["error"], "exit status 1") {
+		t.Errorf("logged %v", attrs)
+	}
 	o.next().wait("call:Start")
 	h.cancel()
 	if err := h.end(); err != nil {

@@ -171,7 +171,7 @@ func runHost() {
 	err = plugin.Run(ctx, plugin.Spec{
 		Path:    self,
 		SHA256:  sum,
-		Env:     []string{modeEnv + "=plugin", observerEnv + "=" + os.Getenv(observerEnv)},
+		Env:     []string{modeEnv + "=plugin", observerEnv + "=" + os.Getenv(observerEnv), promptExit},
 		TempDir: os.Getenv(tempEnv),
 		Logger:  slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})

@@ -6,9 +6,9 @@ import (
 	"github.com/countersign/countersign/plugin/pluginpb"
 )
 
-// watchGap is the least time between two frames of a Watch: changes that come
-// faster are sent as one.
-const watchGap = 50 * time.Millisecond
+// frameGap is the least time between two frames of a Watch or a Drain: changes
+// that come faster are sent as one. The last frame of a Drain does not wait.
+const frameGap = 50 * time.Millisecond
 
 // Watch asks the Connector for its Status before every frame, heartbeats
 // included: an engine that is stuck sends none, and counts as hung.
@@ -40,7 +40,7 @@ func (s *server) Watch(in *pluginpb.WatchRequest, stream pluginpb.Connector_Watc
 			return err
 		}
 		kind = pluginpb.WatchResponse_KIND_HEARTBEAT
-		gap.Reset(watchGap)
+		gap.Reset(frameGap)
 		select {
 		case <-changes:
 		case <-moved:
@@ -68,14 +68,15 @@ func (s *server) Drain(in *pluginpb.DrainRequest, stream pluginpb.Connector_Drai
 	if err != nil {
 		return toStatus(err)
 	}
+	ctx := stream.Context()
+	gap := time.NewTicker(frameGap)
+	defer gap.Stop()
 	for {
 		p, changed := d.watch()
-		select {
-		case <-d.done:
+		if closed(d.done) {
 			return stream.Send(&pluginpb.DrainResponse{Frame: &pluginpb.DrainResponse_End{
 				End: &pluginpb.DrainEnd{Failure: failureToPB(d.err)},
 			}})
-		default:
 		}
 		err := stream.Send(&pluginpb.DrainResponse{Frame: &pluginpb.DrainResponse_Progress{
 			Progress: &pluginpb.DrainProgress{InFlight: int64(p.InFlight), Held: int64(p.Held)},
@@ -86,7 +87,13 @@ func (s *server) Drain(in *pluginpb.DrainRequest, stream pluginpb.Connector_Drai
 		select {
 		case <-changed:
 		case <-d.done:
-		case <-stream.Context().Done():
+		case <-ctx.Done():
+			return nil
+		}
+		select {
+		case <-gap.C:
+		case <-d.done:
+		case <-ctx.Done():
 			return nil
 		}
 	}

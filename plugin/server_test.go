@@ -113,7 +113,7 @@ func TestStatusCodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = stream.Recv()
-	if status.Code(err) != codes.Unimplemented || !strings.Contains(err.Error(), string(CapabilityProcess)) {
+	if status.Code(err) != codes.Unimplemented || !strings.Contains(status.Convert(err).Message(), string(CapabilityProcess)) {
 		t.Errorf("Process: %v", err)
 	}
 	isCode(t, fromStatus(err), CodeUnimplemented)

@@ -127,7 +127,9 @@ func (s *session) status() (st connector.Status, failure error, changed <-chan s
 	st, failure = s.c.Status(), s.failure()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if st.State = s.state; s.state == connector.StateStopped {
+	st.State = s.state
+	st.Ready = st.Ready && s.state == connector.StateRunning
+	if s.state == connector.StateStopped {
 		return st, nil, s.changed
 	}
 	if s.err != nil {

@@ -95,6 +95,35 @@ func TestLegalCalls(t *testing.T) {
 	}
 }
 
+// Ready is the engine's word, and counts while the session runs only.
+func TestReady(t *testing.T) {
+	st := newStub()
+	st.status.Ready = true
+	s := sessionOf(t, st)
+	ready := func() bool {
+		got, _, _ := s.status()
+		return got.Ready
+	}
+	if err := s.configure(t.Context(), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if ready() {
+		t.Error("ready before Start")
+	}
+	if err := s.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !ready() {
+		t.Error("not ready")
+	}
+	if err := s.stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if ready() {
+		t.Error("ready after Stop")
+	}
+}
+
 // A refused document leaves everything open; a failed Start does not.
 func TestConfigureMayBeRepeated(t *testing.T) {
 	st := newStub()

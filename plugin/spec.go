@@ -25,6 +25,10 @@ const (
 	DefaultBackoffMax        = 30 * time.Second
 )
 
+// MaxConfig is the longest document that is handed over: what gRPC takes in one
+// message, with room for the secrets.
+const MaxConfig = 2 << 20
+
 // maxTempDir leaves room for go-plugin's folder and file name below the 104
 // bytes that a socket's path may have on every Unix.
 const maxTempDir = 64
@@ -48,7 +52,8 @@ type Spec struct {
 	// must be short, at most 64 bytes, for a socket's path is short.
 	TempDir string
 
-	// Config is the configuration document, YAML or JSON.
+	// Config is the configuration document, YAML or JSON, of at most MaxConfig
+	// bytes.
 	Config []byte
 	// Secrets returns the values of the document's placeholders by their name,
 	// e.g. "env:API_KEY". It is called anew for every start, so that a rotated
@@ -58,8 +63,9 @@ type Spec struct {
 	// DrainTimeout is how long the plugin may take to finish its work when the
 	// host ends. Zero: DefaultDrainTimeout.
 	DrainTimeout time.Duration
-	// OrphanGrace is the same for a plugin whose host is gone. Keep both within
-	// the consumer group's rebalance timeout. Zero: DefaultOrphanGrace.
+	// OrphanGrace is the same for a plugin whose host is gone; at most three
+	// seconds after it the plugin has ended. Keep both within the consumer
+	// group's rebalance timeout. Zero: DefaultOrphanGrace.
 	OrphanGrace time.Duration
 	// HeartbeatInterval is how often the plugin has to show that it lives.
 	// After three of them in silence it is killed and replaced. Zero:
@@ -110,6 +116,9 @@ func (s Spec) Validate() error {
 	}
 	if sum, err := hex.DecodeString(s.SHA256); err != nil || len(sum) != sha256.Size {
 		fault("sha256", "want %d hexadecimal digits", 2*sha256.Size)
+	}
+	if len(s.Config) > MaxConfig {
+		fault("config", "is longer than %d bytes", MaxConfig)
 	}
 	if dir := s.withDefaults().TempDir; len(dir) > maxTempDir {
 		fault("temp_dir", "%q is longer than %d bytes, too long for a socket's path", dir, maxTempDir)

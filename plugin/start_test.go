@@ -3,6 +3,7 @@ package plugin_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,8 +39,8 @@ func TestStartsThatFailForGood(t *testing.T) {
 			h := host(t, spec)
 			err := h.end()
 			wantCode(t, err, tt.code)
-			if !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("%q does not say %q", err, tt.says)
+			if text := fmt.Sprint(err); !strings.Contains(text, tt.says) {
+				t.Errorf("%q does not say %q", text, tt.says)
 			}
 			if h.Restarts() != 0 {
 				t.Errorf("%d restarts", h.Restarts())
@@ -50,7 +51,7 @@ func TestStartsThatFailForGood(t *testing.T) {
 }
 
 func mode(name string) func(*plugin.Spec) {
-	return func(s *plugin.Spec) { s.Env = []string{modeEnv + "=" + name} }
+	return func(s *plugin.Spec) { s.Env = []string{modeEnv + "=" + name, promptExit} }
 }
 
 // A file that cannot be executed fails like one that is no plugin.
@@ -172,6 +173,27 @@ func TestStartedByHand(t *testing.T) {
 				t.Errorf("stdout %q, stderr %q", stdout, stderr.String())
 			}
 		})
+	}
+}
+
+// A plugin that cannot serve says why in a line that its host can read, and
+// fails.
+func TestNoPlaceForTheSocket(t *testing.T) {
+	hs := plugin.Handshake()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = []string{
+		modeEnv + "=example", hs.MagicCookieKey + "=" + hs.MagicCookieValue, "PLUGIN_CLIENT_CERT=x",
+		"PLUGIN_PROTOCOL_VERSIONS=1", "PLUGIN_UNIX_SOCKET_DIR=" + filepath.Join(t.TempDir(), "none"), promptExit,
+	}
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	stdout, err := cmd.Output()
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || exit.ExitCode() != 1 || len(stdout) > 0 {
+		t.Errorf("ended with %v, stdout %q", err, stdout)
+	}
+	if !strings.HasPrefix(stderr.String(), `{"@level":"error"`) {
+		t.Errorf("stderr %q", stderr.String())
 	}
 }
 

@@ -57,12 +57,13 @@ func (c *child) drain(ctx context.Context) error {
 	// answer.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.spec.DrainTimeout+c.spec.KillTimeout)
 	defer cancel()
+	c.spec.Logger.Info("draining the plugin", "timeout", c.spec.DrainTimeout)
 	done := make(chan struct{})
 	var drained error
 	go func() {
 		defer close(done)
 		drained = c.remote.drain(ctx, c.spec.DrainTimeout, func(p Progress) {
-			c.spec.Logger.Info("draining", "in_flight", p.InFlight, "held", p.Held)
+			c.spec.Logger.Debug("draining", "in_flight", p.InFlight, "held", p.Held)
 		})
 	}()
 	// A connector that fails ends the drain itself, with the better error, and

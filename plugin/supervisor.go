@@ -69,6 +69,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		if err == nil && !up {
 			return down // ctx ended before a plugin worked (again)
 		}
+		s.settle(err, notify)
 		if err == nil {
 			return nil
 		}
@@ -79,8 +80,8 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		}
 		spacing.reset(time.Since(began))
 		pause := spacing.pause()
-		s.announce(down, notify)
 		s.spec.Logger.Warn("plugin down, restarting it", "error", down, "pause", pause)
+		s.countRestart()
 		if !wait(ctx, pause) {
 			return down
 		}
@@ -126,6 +127,9 @@ func (s *Supervisor) once(ctx context.Context, notify *notifier) (up bool, err e
 		if ctx.Err() != nil && !started {
 			return false, nil
 		}
+		if CodeOf(err) == CodeCrashed {
+			err = c.crashed() // which knows the exit status
+		}
 		return false, err
 	}
 	if err := c.guard(ctx.Done(), c.watcher.failed); err != nil {
@@ -134,8 +138,9 @@ func (s *Supervisor) once(ctx context.Context, notify *notifier) (up bool, err e
 	return true, c.drain(ctx)
 }
 
-// Status is the last one that the plugin sent. Its state is Failed while a
-// plugin is being replaced, and New before the first.
+// Status is the last one that the plugin sent. Its state is New before the
+// first, Failed while a plugin is being replaced and where Run ended with an
+// error, Stopped where it ended well.
 func (s *Supervisor) Status() connector.Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,11 +190,20 @@ func (s *Supervisor) setStatus(st connector.Status) {
 	s.status = st
 }
 
-// announce records and tells that the plugin has to be replaced.
-func (s *Supervisor) announce(why error, notify *notifier) {
+func (s *Supervisor) countRestart() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.restarts++
-	s.status.State, s.status.Ready, s.status.Reason = connector.StateFailed, false, why.Error()
+}
+
+// settle makes a status of how a child ended: its own last one may have been
+// lost with it.
+func (s *Supervisor) settle(why error, notify *notifier) {
+	s.mu.Lock()
+	s.status.Ready = false
+	if s.status.State, s.status.Reason = connector.StateStopped, ""; why != nil {
+		s.status.State, s.status.Reason = connector.StateFailed, why.Error()
+	}
 	st := s.status
 	s.mu.Unlock()
 	notify.post(st)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -31,7 +32,7 @@ func (o *observer) spec() plugin.Spec {
 	return plugin.Spec{
 		Path:       self,
 		SHA256:     sum,
-		Env:        []string{modeEnv + "=plugin", observerEnv + "=" + o.path},
+		Env:        []string{modeEnv + "=plugin", observerEnv + "=" + o.path, promptExit},
 		TempDir:    o.temp,
 		BackoffMin: time.Millisecond,
 		BackoffMax: 2 * time.Millisecond,
@@ -109,8 +110,8 @@ func TestRunDrainsWhatIsInFlight(t *testing.T) {
 
 	h.cancel()
 	p.wait("call:Drain")
-	p.do("add", message{N: -2})
-	p.do("add", message{N: -1})
+	p.send("add", message{N: -2})
+	p.send("add", message{N: -1})
 	if m := p.wait("drained"); m.Text != "" {
 		t.Errorf("drained with %q", m.Text)
 	}
@@ -120,8 +121,8 @@ func TestRunDrainsWhatIsInFlight(t *testing.T) {
 	p.wait("call:Stop")
 	p.gone()
 	o.noSocketLeft()
-	if h.PID() != 0 || h.Restarts() != 0 {
-		t.Errorf("PID %d, %d restarts after the end", h.PID(), h.Restarts())
+	if h.PID() != 0 || h.Restarts() != 0 || h.Status().State != connector.StateStopped {
+		t.Errorf("PID %d, %d restarts, status %+v after the end", h.PID(), h.Restarts(), h.Status())
 	}
 	wantCode(t, h.WriteMetrics(t.Context(), &metrics), plugin.CodeNotRunning)
 }
@@ -183,6 +184,56 @@ func TestCrashWhileDraining(t *testing.T) {
 	o.noSocketLeft()
 }
 
+// The status of a plugin that is down is Failed, and says why.
+func TestStatusWhileDown(t *testing.T) {
+	o := newObserver(t)
+	spec := o.spec()
+	statuses := make(chan connector.Status, 64)
+	spec.OnStatus = func(st connector.Status) { statuses <- st }
+	h := host(t, spec)
+	p := o.next()
+	p.wait("call:Start")
+	p.send("crash", message{})
+	for st := range statuses {
+		if st.State == connector.StateFailed {
+			if st.Ready || !strings.Contains(st.Reason, "exit status 3") {
+				t.Errorf("%+v", st)
+			}
+			break
+		}
+	}
+	o.next().wait("call:Start")
+	for st := range statuses {
+		if st.Ready {
+			break
+		}
+	}
+	h.cancel()
+	if err := h.end(); err != nil {
+		t.Error(err)
+	}
+}
+
+// A process that hangs while it drains is not waited for until the timeout.
+func TestHungWhileDraining(t *testing.T) {
+	o := newObserver(t)
+	spec := o.spec()
+	spec.HeartbeatInterval = 300 * time.Millisecond
+	spec.DrainTimeout = time.Hour
+	h := host(t, spec)
+	p := o.next()
+	p.wait("call:Start")
+	p.do("add", message{N: 1})
+	h.cancel()
+	p.wait("call:Drain")
+	p.signal(syscall.SIGSTOP)
+	if e := wantCode(t, h.end(), plugin.CodeAbandoned); plugin.CodeOf(e.Err) != plugin.CodeHung {
+		t.Errorf("%+v", e)
+	}
+	p.gone()
+	o.noSocketLeft()
+}
+
 // A stopped process answers nothing, not even Kill. The watchdog ends it.
 func TestHungPluginIsReplaced(t *testing.T) {
 	hang := map[string]func(p *peer){
@@ -231,6 +282,9 @@ func TestFailedConnector(t *testing.T) {
 		p.wait("call:Start")
 		p.send("fail", message{Text: string(plugin.CodeConfig)})
 		wantCode(t, h.end(), plugin.CodeConfig)
+		if st := h.Status(); st.State != connector.StateFailed || st.Reason == "" {
+			t.Errorf("%+v", st)
+		}
 		p.gone()
 		o.noSocketLeft()
 	})

@@ -77,15 +77,7 @@ accounts:
 	t.Setenv("GROUP_THAT_IS_SET", "mine")
 	t.Setenv("COUNTERSIGN_KAFKA__GRUOP", "typo")
 	_, _, err := configFlag{path: path}.load()
-	var faulty *connector.ConfigError
-	if !errors.As(err, &faulty) {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, v := range faulty.Violations {
-		got = append(got, v.Path)
-	}
-	slices.Sort(got)
+	got := paths(t, err)
 	want := []string{
 		"COUNTERSIGN_KAFKA__GRUOP", "accounts.main.account_sid", "accounts.main.auth_token", "accounts.main.unknown", "kafka.partitions",
 	}
@@ -102,5 +94,34 @@ func TestLoadOfWhatIsNoYAML(t *testing.T) {
 	var faulty *connector.ConfigError
 	if !errors.As(err, &faulty) || len(faulty.Violations) != 1 {
 		t.Errorf("%v", err)
+	}
+}
+
+// paths lists where the violations of an error are.
+func paths(t *testing.T, err error) []string {
+	t.Helper()
+	var faulty *connector.ConfigError
+	if !errors.As(err, &faulty) {
+		t.Fatalf("no configuration error: %v", err)
+	}
+	var all []string
+	for _, v := range faulty.Violations {
+		all = append(all, v.Path)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// One cause, one fault: nothing is reported that only follows from another.
+func TestLoadReportsNothingElse(t *testing.T) {
+	if _, _, err := (configFlag{path: configPath}).load(); !slices.Equal(paths(t, err), []string{"accounts.main.auth_token"}) {
+		t.Errorf("a missing secret: %v", err)
+	}
+	t.Setenv("CHALLENGE_AUTH_TOKEN", testToken)
+	t.Setenv("COUNTERSIGN_KAFKA__GRUOP", "typo")
+	t.Setenv("COUNTERSIGN_KAFKA__BROKERS", "127.0.0.1:9092")
+	path := writeFile(t, "c.yaml", "accounts: {main: {account_sid: AC00000000000000000000000000000001, auth_token: \"${env:CHALLENGE_AUTH_TOKEN}\"}}\n")
+	if _, _, err := (configFlag{path: path}).load(); !slices.Equal(paths(t, err), []string{"COUNTERSIGN_KAFKA__GRUOP"}) {
+		t.Errorf("a wrong variable: %v", err)
 	}
 }

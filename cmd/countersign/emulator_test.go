@@ -53,6 +53,39 @@ func TestEmulatorServesUntilItIsAskedToEnd(t *testing.T) {
 	e.wait(t).want(t, exitOK)
 }
 
+// A call under way is answered before the process ends, its latency cut short.
+func TestEmulatorAnswersBeforeItEnds(t *testing.T) {
+	e, process := spawn(t, "emulator", "--listen", "127.0.0.1:0", "--latency", "10m")
+	base := e.field(t, "base_url")
+	req, err := http.NewRequest(http.MethodGet, base+"/v2/Services/"+e.field(t, "service_sid")+"/Entities/"+testIdentity+"/Challenges/"+someChallenge, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.SetBasicAuth(e.field(t, "account_sid"), e.field(t, "auth_token"))
+	answer := make(chan int, 1)
+	go func() {
+		client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: patience}
+		res, err := client.Do(req)
+		if err != nil {
+			answer <- 0
+			return
+		}
+		_ = res.Body.Close()
+		answer <- res.StatusCode
+	}()
+	for busy := false; !busy; {
+		_, body := get(t, base+"/_emulator/stats")
+		busy = strings.Contains(body, `"concurrent":1,`)
+	}
+	if err := process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	e.wait(t).want(t, exitOK)
+	if code := <-answer; code != 404 {
+		t.Errorf("the call was answered with %d", code)
+	}
+}
+
 func TestEmulatorEndsOnASignal(t *testing.T) {
 	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		e, process := spawn(t, "emulator", "--listen", "127.0.0.1:0")
@@ -77,7 +110,7 @@ func TestEmulatorTakesItsAccountFromTheEnvironment(t *testing.T) {
 }
 
 func TestEmulatorFaults(t *testing.T) {
-	file := writeFile(t, "faults.json", `{"throttle_rate":0.5,"server_error_status":503,"latency":{"max":"1s"}}`)
+	file := writeFile(t, "faults.json", `{"throttle_rate":0.5,"reset_after_rate":0.2,"server_error_status":503,"latency":{"max":"1s"}}`)
 	e := start(t, "emulator", "--listen", "127.0.0.1:0", "--faults", file, "--throttle-rate", "0.25", "--latency", "10ms-20ms",
 		"--retry-after", "2s", "--list-lag", "1s", "--garbled-rate", "0.1")
 	_, body := get(t, e.field(t, "base_url")+"/_emulator/faults")
@@ -89,7 +122,7 @@ func TestEmulatorFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"latency":{"min":"10ms","max":"20ms"},"throttle_rate":0.25,"retry_after":"2s","server_error_status":503,"garbled_rate":0.1,"list_lag":"1s"}`
+	want := `{"latency":{"min":"10ms","max":"20ms"},"throttle_rate":0.25,"retry_after":"2s","server_error_status":503,"reset_after_rate":0.2,"garbled_rate":0.1,"list_lag":"1s"}`
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}

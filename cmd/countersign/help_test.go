@@ -54,7 +54,7 @@ func TestHelpTeaches(t *testing.T) {
 			t.Errorf("%s lacks a part of its help", cmd.CommandPath())
 		}
 		for line := range strings.Lines(cmd.Long + "\n" + cmd.Example) {
-			if len([]rune(line)) > 111 {
+			if len([]rune(line)) > 90 {
 				t.Errorf("%s: too wide: %s", cmd.CommandPath(), line)
 			}
 		}

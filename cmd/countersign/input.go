@@ -11,8 +11,8 @@ import (
 )
 
 // inputHelp describes what readEvents takes.
-const inputHelp = `A file holds one event a line (JSON lines), or one event alone, over as many lines
-as it likes. - is stdin. Empty lines are skipped.`
+const inputHelp = `A file holds one event a line (JSON lines), or one event alone, over as many
+lines as it likes. - is stdin. Empty lines are skipped.`
 
 // event is one event of an input, as it is written there.
 type event struct {

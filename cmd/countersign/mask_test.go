@@ -12,6 +12,7 @@ func TestMaskedLine(t *testing.T) {
 		"request":         {`{"id":"a","create":{"auth_payload":"123456","factor_sid":"YF"}}`, `{"id":"a","create":{"auth_payload":"[redacted]","factor_sid":"YF"}}`},
 		"number":          {`{"auth_payload": 123456 , "n": 1.50e3}`, `{"auth_payload":"[redacted]","n":1.50e3}`},
 		"object":          {`{"auth_payload":{"a":["1"]},"b":2}`, `{"auth_payload":"[redacted]","b":2}`},
+		"after a scalar":  {`{"a":1,"b":"c","auth_payload":"123456"}`, `{"a":1,"b":"c","auth_payload":"[redacted]"}`},
 		"null":            {`{"auth_payload":null}`, `{"auth_payload":"[redacted]"}`},
 		"last":            {`[{"x":[{"Auth_Payload":true}]}]`, `[{"x":[{"Auth_Payload":"[redacted]"}]}]`},
 		"escaped name":    {`{"auth\u005fpayload":"123456"}`, `{"auth\u005fpayload":"[redacted]"}`},
@@ -39,7 +40,7 @@ func TestMaskedLine(t *testing.T) {
 
 // Whatever the text, everything but the payloads stays, and no payload does.
 func FuzzMaskedLine(f *testing.F) {
-	for _, seed := range []string{`{"auth_payload":"1"}`, `[{"a":{"AUTH_PAYLOAD":[1,2]}},3]`, `{"a":"auth_payload"}`, `1`, `{"auth_payload":0}`} {
+	for _, seed := range []string{`{"auth_payload":"1"}`, `[{"a":{"AUTH_PAYLOAD":[1,2]}},3]`, `{"a":"auth_payload"}`, `1`, `{"auth_payload":0}`, `{"a":1,"auth_payload":2}`} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -15,7 +15,6 @@ import (
 
 type sendFlags struct {
 	broker      brokerFlags
-	log         logFlags
 	request     requestFlags
 	topic       string
 	results     string
@@ -34,7 +33,9 @@ func sendCommand() *cobra.Command {
 		Long: `Send request events to the topic that a connector reads.
 
 Without FILE, one request is made of the flags. With FILE, the events are taken
-from there, as they stand. ` + inputHelp + `
+from there, as they stand.
+
+` + inputHelp + `
 
 All events are checked first, with every fault reported, and none is sent while
 one has a fault. --no-validate sends files as they are, to see what a connector
@@ -47,10 +48,10 @@ printed.
 
 Exit codes: 0 sent, and with --wait every request succeeded (or was adopted, or a
 duplicate); 1 otherwise; 2 wrong usage, flags that make no valid request included.`,
-		Example: `  # Ask a push factor that the emulator has made (--push-factor customer-0001):
+		Example: `  # With countersign emulator --push-factor customer-0001 > emulator.txt:
   countersign send --wait --operation create \
       --service-sid VA00000000000000000000000000000001 --identity customer-0001 \
-      --factor-sid YF00000000000000000000000000000001 \
+      --factor-sid "$(awk '$1 == "factor_sid" {print $2}' emulator.txt)" \
       --message "Sign in?" --field "From=Browser" --hidden session=42 --not-after 2m
 
   # All challenges of an identity:
@@ -64,7 +65,6 @@ duplicate); 1 otherwise; 2 wrong usage, flags that make no valid request include
 	}
 	fl := cmd.Flags()
 	f.broker.register(cmd)
-	f.log.register(cmd)
 	fl.StringVar(&f.topic, "topic", requestsTopic, "`topic` to send to")
 	fl.StringVar(&f.results, "results-topic", resultsTopic, "`topic` to wait on")
 	fl.StringVar(&f.key, "key", "", "record `key` of every event (default: its identity)")
@@ -78,10 +78,6 @@ duplicate); 1 otherwise; 2 wrong usage, flags that make no valid request include
 
 func (f sendFlags) run(cmd *cobra.Command, args []string) error {
 	if err := f.check(cmd, args); err != nil {
-		return err
-	}
-	log, err := f.log.logger(cmd.ErrOrStderr())
-	if err != nil {
 		return err
 	}
 	// Signals are taken over only now: until here, also while stdin is read,
@@ -98,9 +94,8 @@ func (f sendFlags) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	defer func() { _ = client.Close() }()
-	signals := catch(cmd.Context(), log)
-	defer signals.release()
-	ctx := signals.drain
+	ctx, release := interruptible(cmd.Context())
+	defer release()
 	var waiting *waiter
 	if f.wait {
 		if waiting, err = newWaiter(ctx, client, f.results, cmd.OutOrStdout()); err != nil {
@@ -168,7 +163,7 @@ func (f sendFlags) checked(cmd *cobra.Command, events []event, now time.Time) ([
 	var all []outgoing
 	for _, e := range events {
 		if req := r.request(e, now); req != nil {
-			all = append(all, outgoing{id: req.ID, msg: f.message(e, req.Identity)})
+			all = append(all, outgoing{where: e.where, id: req.ID, msg: f.message(e, req.Identity)})
 		}
 	}
 	if r.faulty > 0 {
@@ -181,9 +176,9 @@ func (f sendFlags) checked(cmd *cobra.Command, events []event, now time.Time) ([
 func (f sendFlags) unchecked(e event) outgoing {
 	req, _, err := schemas.DecodeRequest(e.data)
 	if err == nil {
-		return outgoing{id: req.ID, msg: f.message(e, req.Identity)}
+		return outgoing{where: e.where, id: req.ID, msg: f.message(e, req.Identity)}
 	}
-	out := outgoing{}
+	out := outgoing{where: e.where}
 	var refused *schemas.DecodeError
 	if errors.As(err, &refused) {
 		out.id = refused.ID

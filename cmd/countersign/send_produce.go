@@ -17,14 +17,15 @@ const sendBatch = 500
 
 // outgoing is one event on its way.
 type outgoing struct {
-	id  string // empty: it has none that a result could refer to
-	msg kafka.Message
+	where string
+	id    string // empty: it has none that a result could refer to
+	msg   kafka.Message
 }
 
 // name is what stands for an event in the output.
 func (o outgoing) name() string {
 	if o.id == "" {
-		return "(an event without a usable id)"
+		return o.where + " (no usable id)"
 	}
 	return printable(o.id)
 }
@@ -44,7 +45,7 @@ func (f sendFlags) send(ctx context.Context, cmd *cobra.Command, client *kafka.C
 		}
 		accepted, err := produce(ctx, client, batch)
 		if err != nil {
-			return sent, fmt.Errorf("%d of %d events were sent for certain: %w", len(sent), len(all), err)
+			return sent, fmt.Errorf("%d of %d events were sent for certain: %w", len(sent), len(all), kafkaError(f.topic, err))
 		}
 		for i, o := range batch {
 			if !accepted[i] {
@@ -58,7 +59,7 @@ func (f sendFlags) send(ctx context.Context, cmd *cobra.Command, client *kafka.C
 		}
 	}
 	if len(refused) > 0 {
-		return sent, fmt.Errorf("Kafka refused %d of %d events for good: %v", len(refused), len(all), refused)
+		return sent, fmt.Errorf("refused by Kafka for good: %d of %d events: %v", len(refused), len(all), refused)
 	}
 	return sent, nil
 }

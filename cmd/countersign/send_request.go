@@ -78,46 +78,19 @@ func (f requestFlags) given(cmd *cobra.Command) bool {
 	return found
 }
 
+// faultFunc takes one fault of the flags, so that all are reported at once.
+type faultFunc func(format string, args ...any)
+
 // event builds the event. All faults of the flags are reported at once.
 func (f requestFlags) event(cmd *cobra.Command, now time.Time) (event, error) {
 	var faults []string
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
-	op := schemas.Operation(f.operation)
-	cmd.Flags().Visit(func(fl *pflag.Flag) {
-		if ops := flagOperations[fl.Name]; ops != nil && op != "" && !slices.Contains(ops, op) {
-			fault("--%s is not for operation %s", fl.Name, op)
-		}
-	})
-	if f.payload != "" && f.payloadFile != "" {
-		fault("--auth-payload and --auth-payload-file exclude each other")
-	}
-	r := schemas.Request{
-		ID: f.id, Operation: op, Account: f.account, ServiceSID: f.service, Identity: f.identity, ChallengeSID: f.challenge,
-		NotAfter: moment("not-after", f.notAfter, now, fault),
-	}
-	if r.ID == "" {
-		r.ID = newID()
-	}
+	f.misplaced(cmd, fault)
 	payload, err := f.authPayload(cmd.InOrStdin())
 	if err != nil {
 		return event{}, err
 	}
-	switch op {
-	case schemas.OperationCreate:
-		r.Create = &schemas.Create{
-			FactorSID: f.factor, AuthPayload: payload, Details: f.details(fault),
-			HiddenDetails: pairs("hidden", f.hidden, fault), ExpirationDate: moment("expires", f.expires, now, fault),
-		}
-	case schemas.OperationUpdate:
-		r.Update = &schemas.Update{AuthPayload: payload, Metadata: pairs("metadata", f.metadata, fault)}
-	case schemas.OperationList:
-		r.List = &schemas.List{
-			FactorSID: f.factor, Status: f.status, Order: f.order, PageSize: f.pageSize, PageToken: f.pageToken, Limit: f.limit,
-		}
-		if cmd.Flags().Changed("page") {
-			r.List.Page = &f.page
-		}
-	}
+	r := f.body(cmd, payload, now, fault)
 	if len(faults) > 0 {
 		return event{}, usagef("%s", strings.Join(faults, "\n"))
 	}
@@ -136,7 +109,48 @@ func (f requestFlags) event(cmd *cobra.Command, now time.Time) (event, error) {
 	return event{where: "flags", data: data}, err
 }
 
-func (f requestFlags) details(fault func(string, ...any)) *schemas.Details {
+// misplaced reports the flags that contradict others.
+func (f requestFlags) misplaced(cmd *cobra.Command, fault faultFunc) {
+	cmd.Flags().Visit(func(fl *pflag.Flag) {
+		ops := flagOperations[fl.Name]
+		if ops != nil && f.operation != "" && !slices.Contains(ops, schemas.Operation(f.operation)) {
+			fault("--%s is not for operation %s", fl.Name, f.operation)
+		}
+	})
+	if f.payload != "" && f.payloadFile != "" {
+		fault("--auth-payload and --auth-payload-file exclude each other")
+	}
+}
+
+// body is the request as the flags describe it.
+func (f requestFlags) body(cmd *cobra.Command, payload string, now time.Time, fault faultFunc) *schemas.Request {
+	r := &schemas.Request{
+		ID: f.id, Operation: schemas.Operation(f.operation), Account: f.account, ServiceSID: f.service, Identity: f.identity,
+		ChallengeSID: f.challenge, NotAfter: moment("not-after", f.notAfter, now, fault),
+	}
+	if r.ID == "" {
+		r.ID = newID()
+	}
+	switch r.Operation {
+	case schemas.OperationCreate:
+		r.Create = &schemas.Create{
+			FactorSID: f.factor, AuthPayload: payload, Details: f.details(fault),
+			HiddenDetails: pairs("hidden", f.hidden, fault), ExpirationDate: moment("expires", f.expires, now, fault),
+		}
+	case schemas.OperationUpdate:
+		r.Update = &schemas.Update{AuthPayload: payload, Metadata: pairs("metadata", f.metadata, fault)}
+	case schemas.OperationList:
+		r.List = &schemas.List{
+			FactorSID: f.factor, Status: f.status, Order: f.order, PageSize: f.pageSize, PageToken: f.pageToken, Limit: f.limit,
+		}
+		if cmd.Flags().Changed("page") {
+			r.List.Page = &f.page
+		}
+	}
+	return r
+}
+
+func (f requestFlags) details(fault faultFunc) *schemas.Details {
 	if f.message == "" && len(f.fields) == 0 {
 		return nil
 	}
@@ -163,7 +177,7 @@ func (f requestFlags) authPayload(stdin io.Reader) (string, error) {
 }
 
 // pairs reads key=value texts; nil where there are none.
-func pairs(flag string, texts []string, fault func(string, ...any)) map[string]string {
+func pairs(flag string, texts []string, fault faultFunc) map[string]string {
 	if len(texts) == 0 {
 		return nil
 	}
@@ -179,7 +193,7 @@ func pairs(flag string, texts []string, fault func(string, ...any)) map[string]s
 }
 
 // moment reads a duration from now or a time; nil for an empty text.
-func moment(flag, text string, now time.Time, fault func(string, ...any)) *time.Time {
+func moment(flag, text string, now time.Time, fault faultFunc) *time.Time {
 	if text == "" {
 		return nil
 	}

@@ -171,7 +171,7 @@ func TestSendWithoutValidation(t *testing.T) {
 	b := newBroker(t)
 	lines := []string{`{"id":"loose","identity":"` + testIdentity + `"}`, "not json", `[1]`}
 	e := cli(t, strings.Join(lines, "\n"), "send", "--no-validate", "-").want(t, exitOK)
-	if e.out != "sent loose\nsent (an event without a usable id)\nsent (an event without a usable id)\n" {
+	if e.out != "sent loose\nsent stdin:2 (no usable id)\nsent stdin:3 (no usable id)\n" {
 		t.Errorf("it printed %q", e.out)
 	}
 	keys := map[string]string{}
@@ -196,7 +196,7 @@ func TestSendTellsWhatKafkaRefuses(t *testing.T) {
 	b := newBroker(t)
 	big := `{"id":"big","x":"` + strings.Repeat("x", kafka.MaxMessageBytes) + `"}`
 	e := cli(t, fetchEvent("a", testIdentity)+"\n"+big+"\n"+fetchEvent("b", testIdentity), "send", "--no-validate", "-").want(t, exitFailed)
-	if e.out != "sent a\nsent b\n" || !strings.Contains(e.err, "refused 1 of 3") {
+	if e.out != "sent a\nsent b\n" || !strings.Contains(e.err, "for good: 1 of 3 events: [stdin:2 (no usable id)]") {
 		t.Errorf("out %q, err %q", e.out, e.err)
 	}
 	if records := topicOf(t, b.Addrs(), requestsTopic); len(records) != 2 {
@@ -209,6 +209,14 @@ func TestSendWaitNeedsItsTopicFirst(t *testing.T) {
 	e := cli(t, fetchEvent("a", testIdentity), "send", "--wait", "--results-topic", "not.there", "-").want(t, exitFailed)
 	if !strings.Contains(e.err, "there is no topic not.there") || len(topicOf(t, b.Addrs(), requestsTopic)) != 0 {
 		t.Errorf("err %q", e.err)
+	}
+}
+
+func TestSendToNoTopic(t *testing.T) {
+	newBroker(t)
+	e := cli(t, fetchEvent("a", testIdentity), "send", "--topic", "not.there", "-").want(t, exitFailed)
+	if !strings.Contains(e.err, "there is no topic not.there") || e.out != "" {
+		t.Errorf("out %q, err %q", e.out, e.err)
 	}
 }
 
@@ -247,6 +255,10 @@ func TestSendRefuses(t *testing.T) {
 				t.Errorf("no %q in %q", c.says, e.err)
 			}
 		})
+	}
+	e := cli(t, fetchEvent("a", testIdentity), "send", "--brokers", "127.0.0.1:1", "-").want(t, exitFailed)
+	if !strings.Contains(e.err, "no answer from Kafka: --brokers says") || !strings.Contains(e.err, "0 of 1 events") {
+		t.Errorf("%q", e.err)
 	}
 	cli(t, "", "send", "nowhere.jsonl").want(t, exitFailed)
 	cli(t, "\n\n", "send", "-").want(t, exitFailed)

@@ -22,7 +22,7 @@ type waiter struct {
 func newWaiter(ctx context.Context, client *kafka.Client, topic string, out io.Writer) (*waiter, error) {
 	ranges, err := client.Ranges(ctx, topic)
 	if err != nil {
-		return nil, topicError(topic, err)
+		return nil, kafkaError(topic, err)
 	}
 	w := &waiter{client: client, topic: topic, out: out, from: make([]int64, len(ranges))}
 	for p, r := range ranges {

@@ -51,3 +51,11 @@ func catch(parent context.Context, log *slog.Logger) interrupts {
 		second()
 	}}
 }
+
+// interruptible ends with the first signal and leaves the second to end the
+// process: for commands that have nothing to finish.
+func interruptible(parent context.Context) (ctx context.Context, release func()) {
+	ctx, release = signal.NotifyContext(parent, os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, release)
+	return ctx, release
+}

@@ -25,7 +25,6 @@ var topicAliases = map[string]string{
 
 type tailFlags struct {
 	broker    brokerFlags
-	log       logFlags
 	topic     string
 	follow    bool
 	since     string
@@ -64,12 +63,11 @@ Exit codes: 0 done, also after Ctrl-C, 1 failed, 2 wrong usage.`,
 	}
 	fl := cmd.Flags()
 	f.broker.register(cmd)
-	f.log.register(cmd)
 	fl.StringVarP(&f.topic, "topic", "t", "results", "results, requests, deadletters or a topic's `name`")
 	fl.BoolVarP(&f.follow, "follow", "f", false, "go on with what arrives, until Ctrl-C")
 	fl.StringVar(&f.since, "since", "", "from then on: a `duration` ago, an RFC 3339 time, or beginning")
-	fl.IntVarP(&f.last, "last", "n", defaultLast, "the last `N` that the filters let through (default with --since: all)")
-	fl.Lookup("last").DefValue = "0" // said in its usage, with the exception
+	fl.IntVarP(&f.last, "last", "n", defaultLast, "the last `N` that the filters let through (default: 10, and with --since all of them)")
+	fl.Lookup("last").DefValue = "0" // its usage says more
 	fl.BoolVar(&f.json, "json", false, "print the events themselves")
 	fl.StringVar(&f.requestID, "request-id", "", "only what belongs to the request with this `id`")
 	fl.StringVar(&f.outcome, "outcome", "", "only results with this `outcome`")
@@ -94,19 +92,15 @@ func (f tailFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	log, err := f.log.logger(cmd.ErrOrStderr())
-	if err != nil {
-		return err
-	}
 	client, err := f.broker.client()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = client.Close() }()
-	signals := catch(cmd.Context(), log)
-	defer signals.release()
-	err = f.show(signals.drain, cmd, client, keep)
-	if signals.drain.Err() != nil {
+	ctx, release := interruptible(cmd.Context())
+	defer release()
+	err = f.show(ctx, cmd, client, keep)
+	if ctx.Err() != nil {
 		return nil // it was asked to end
 	}
 	return err
@@ -119,7 +113,7 @@ func (f tailFlags) show(ctx context.Context, cmd *cobra.Command, client *kafka.C
 	}
 	ranges, err := client.Ranges(ctx, topic)
 	if err != nil {
-		return topicError(topic, err)
+		return kafkaError(topic, err)
 	}
 	write := func(e entry) error {
 		text := e.line

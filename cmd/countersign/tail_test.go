@@ -122,18 +122,21 @@ func TestTailShowsTheLastInOrder(t *testing.T) {
 // A rare match far back is found although the last records are read first.
 func TestTailLooksBackAsFarAsItTakes(t *testing.T) {
 	p := newProducer(t)
-	msgs := []kafka.Message{{Topic: deadLettersTopic, Value: resultEvent(t, "rare", schemas.OutcomeFailed)}}
+	rare := func(id string) kafka.Message {
+		return kafka.Message{Topic: deadLettersTopic, Value: resultEvent(t, id, schemas.OutcomeFailed)}
+	}
+	msgs := []kafka.Message{rare("first"), rare("second")}
 	common := resultEvent(t, "common", schemas.OutcomeSucceeded)
 	for range 6000 {
 		msgs = append(msgs, kafka.Message{Topic: deadLettersTopic, Value: common})
 	}
-	p.produce(msgs...)
-	e := cli(t, "", "tail", "--json", "--topic", deadLettersTopic, "--request-id", "rare", "-n", "1").want(t, exitOK)
-	if got := ids(t, e.out); !slices.Equal(got, []string{"rare"}) {
+	p.produce(append(msgs, rare("third"))...)
+	e := cli(t, "", "tail", "--json", "--topic", deadLettersTopic, "--outcome", "failed", "-n", "2").want(t, exitOK)
+	if got := ids(t, e.out); !slices.Equal(got, []string{"second", "third"}) {
 		t.Errorf("got %q", got)
 	}
 	e = cli(t, "", "tail", "--json", "--topic", deadLettersTopic, "--since", "beginning").want(t, exitOK)
-	if got := ids(t, e.out); len(got) != 6001 || got[0] != "rare" {
+	if got := ids(t, e.out); len(got) != 6003 || got[0] != "first" {
 		t.Errorf("%d records, the first %q", len(got), got[0])
 	}
 }
@@ -215,19 +218,39 @@ func TestTailRequestsAndDeadLetters(t *testing.T) {
 
 func TestTailFollows(t *testing.T) {
 	p := newProducer(t)
-	p.results("old", "older")
+	p.results("old", "wanted")
 	tail := start(t, "tail", "--follow", "-n", "1", "--request-id", "wanted")
-	// Nothing is printed until a match comes, so its own line is the proof that
-	// it follows.
+	tail.out.line(t, " succeeded create wanted ")
 	p.results("other")
-	p.results("wanted")
-	tail.out.line(t, " wanted ")
-	p.results("wanted")
-	tail.out.nth(t, " wanted ", 2)
+	p.produce(kafka.Message{Topic: resultsTopic, Key: []byte("wanted"), Value: resultEvent(t, "wanted", schemas.OutcomeDuplicate)})
+	tail.out.line(t, " duplicate create wanted ")
 	tail.end()
 	if e := tail.wait(t).want(t, exitOK); strings.Count(e.out, "\n") != 2 {
 		t.Errorf("it printed\n%s", e.out)
 	}
+}
+
+// A reader that has a record to hand over is not left behind.
+func TestFollowEndsWithRecordsPending(t *testing.T) {
+	p := newProducer(t)
+	for _, id := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		p.results(id, id)
+	}
+	seen := 0
+	for _, err := range follow(t.Context(), p.client, resultsTopic, []int64{0, 0}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen++; seen == 3 {
+			break
+		}
+	}
+	for _, err := range follow(t.Context(), p.client, resultsTopic, []int64{0, 1 << 40}) {
+		if kafka.CodeOf(err) == kafka.CodeOutOfRange {
+			return
+		}
+	}
+	t.Error("an offset beyond the end is no error")
 }
 
 func TestTailEndsWellOnCtrlC(t *testing.T) {

@@ -9,12 +9,16 @@ import (
 	"github.com/countersign/countersign/connector/kafka"
 )
 
-// topicError says what to do about a topic that is not there.
-func topicError(topic string, err error) error {
-	if kafka.CodeOf(err) == kafka.CodeUnknownTopic {
-		return fmt.Errorf("there is no topic %s: has a connector with create_topics been started, or is --topic another one? (%w)", topic, err)
+// kafkaError says what to do about a topic or a broker that is not there.
+func kafkaError(topic string, err error) error {
+	switch kafka.CodeOf(err) {
+	case kafka.CodeUnknownTopic:
+		return fmt.Errorf("there is no topic %s: has a connector with create_topics been started, or is it another one? (%w)", topic, err)
+	case kafka.CodeUnavailable:
+		return fmt.Errorf("no answer from Kafka: --brokers says where it is (%w)", err)
+	default:
+		return err
 	}
-	return err
 }
 
 // follow yields the records of all partitions of a topic as they arrive, from

@@ -60,7 +60,7 @@ func fetchAgainstModel(t *testing.T, w *world) {
 	rapid.Check(struct{ testing.TB }{t}, func(rt *rapid.T) {
 		topics++
 		topic := fmt.Sprint("t", topics)
-		if err := w.cluster().CreateTopic(topic, 1, nil); err != nil {
+		if err := w.cluster.CreateTopic(topic, 1, nil); err != nil {
 			rt.Fatal(err)
 		}
 		m := &partitionModel{visible: map[int64]string{}}

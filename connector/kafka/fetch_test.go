@@ -181,7 +181,7 @@ func TestFetchReturnsBatchLargerThanMaxBytes(t *testing.T) {
 func TestFetchOutsideTheLog(t *testing.T) {
 	w := newWorld(t, map[string]int32{"t": 1})
 	put(t, w.plainProducer(), "t", 0, "a", "b", "c", "d")
-	if err := w.cluster().DeleteRecords("t", 0, 2); err != nil {
+	if err := w.cluster.DeleteRecords("t", 0, 2); err != nil {
 		t.Fatal(err)
 	}
 	c := w.client()
@@ -225,7 +225,7 @@ func TestFetchFindsTopicThatIsNew(t *testing.T) {
 			t.Fatal(err)
 		}
 		// kafka-go's picture of the cluster is older than what follows.
-		if err := w.cluster().CreateTopic("later", 1, nil); err != nil {
+		if err := w.cluster.CreateTopic("later", 1, nil); err != nil {
 			t.Fatal(err)
 		}
 		put(t, w.plainProducer(), "later", 0, "x")
@@ -243,10 +243,10 @@ func TestFetchOfRecreatedTopic(t *testing.T) {
 		if got, _, _ := readAll(t, c, "t", 0, 0); len(got) != 3 {
 			t.Fatal(got)
 		}
-		if err := w.cluster().DeleteTopic("t"); err != nil {
+		if err := w.cluster.DeleteTopic("t"); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.cluster().CreateTopic("t", 1, nil); err != nil {
+		if err := w.cluster.CreateTopic("t", 1, nil); err != nil {
 			t.Fatal(err)
 		}
 		put(t, w.plainProducer(), "t", 0, "new")
@@ -309,7 +309,7 @@ func TestFetchReportsBrokerErrors(t *testing.T) {
 		kerr.OffsetOutOfRange:         CodeOutOfRange,
 		kerr.KafkaStorageError:        CodeUnavailable,
 	} {
-		fault := w.cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Err: err})
+		fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Err: err})
 		_, got := c.Fetch(t.Context(), FetchRequest{Topic: "t"})
 		fault.Remove()
 		wantCode(t, got, want)
@@ -317,7 +317,7 @@ func TestFetchReportsBrokerErrors(t *testing.T) {
 			t.Errorf("%v does not say what was done", got)
 		}
 	}
-	top := w.cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, TopLevel: true, Err: kerr.UnknownServerError})
+	top := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, TopLevel: true, Err: kerr.UnknownServerError})
 	defer top.Remove()
 	_, err := c.Fetch(t.Context(), FetchRequest{Topic: "t"})
 	wantCode(t, err, CodeUnavailable)

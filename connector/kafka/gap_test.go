@@ -54,8 +54,8 @@ func TestGallopStopsAtError(t *testing.T) {
 // their first and last offset there, whatever is left in them.
 func serveLog(w *world, log []wireBatch, end int64) (fetches *atomic.Int64) {
 	fetches = new(atomic.Int64)
-	w.cluster().ControlKey(int16(kmsg.Fetch), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
-		w.cluster().KeepControl()
+	w.cluster.ControlKey(int16(kmsg.Fetch), func(kreq kmsg.Request) (kmsg.Response, error, bool) {
+		w.cluster.KeepControl()
 		fetches.Add(1)
 		req := kreq.(*kmsg.FetchRequest)
 		res := req.ResponseKind().(*kmsg.FetchResponse)
@@ -132,7 +132,7 @@ func TestFetchReportsErrorsOfTheSearch(t *testing.T) {
 // kfake's own cleaner leaves gaps between batches.
 func TestFetchAfterCompaction(t *testing.T) {
 	w := newWorld(t, nil)
-	if err := w.cluster().CreateTopic("t", 1, map[string]string{"cleanup.policy": "compact"}); err != nil {
+	if err := w.cluster.CreateTopic("t", 1, map[string]string{"cleanup.policy": "compact"}); err != nil {
 		t.Fatal(err)
 	}
 	p := w.plainProducer()
@@ -142,7 +142,7 @@ func TestFetchAfterCompaction(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.cluster().Compact()
+	w.cluster.Compact()
 	start, err := w.client().Ranges(t.Context(), "t")
 	if err != nil {
 		t.Fatal(err)

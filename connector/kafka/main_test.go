@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"context"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,42 +16,54 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// world is an embedded broker and the way to it.
+// world is a broker and the way to it.
 type world struct {
-	t      testing.TB
-	net    *kfake.VirtualNetwork // nil: TCP
-	broker *broker.Broker
+	t       testing.TB
+	net     *kfake.VirtualNetwork // nil: TCP
+	cluster *kfake.Cluster
+	addrs   []string
 }
 
-// newWorld is a broker on loopback, for what does not depend on time.
+// newWorld is the embedded broker on loopback, for what does not depend on
+// time.
 func newWorld(t testing.TB, topics map[string]int32) *world {
 	t.Helper()
-	return startWorld(t, broker.Config{Topics: topics})
+	return startBroker(t, broker.Config{Topics: topics})
 }
 
 // inBubble runs a test with virtual time and a virtual network.
 func inBubble(t *testing.T, topics map[string]int32, test func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		test(t, startWorld(t, broker.Config{Topics: topics, Network: &kfake.VirtualNetwork{}}))
+		test(t, startBroker(t, broker.Config{Topics: topics, Network: &kfake.VirtualNetwork{}}))
 	})
 }
 
-func startWorld(t testing.TB, cfg broker.Config) *world {
+func startBroker(t testing.TB, cfg broker.Config) *world {
 	t.Helper()
 	b, err := broker.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(b.Close)
-	return &world{t: t, net: cfg.Network, broker: b}
+	return &world{t: t, net: cfg.Network, cluster: b.Cluster(), addrs: b.Addrs()}
 }
 
-func (w *world) cluster() *kfake.Cluster { return w.broker.Cluster() }
+// startCluster is kfake as it comes, with three brokers, in a virtual network.
+func startCluster(t testing.TB, opts ...kfake.Opt) *world {
+	t.Helper()
+	net := &kfake.VirtualNetwork{}
+	c, err := kfake.NewCluster(append(opts, kfake.ListenFn(net.Listen), kfake.Ports(9092, 9093, 9094))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return &world{t: t, net: net, cluster: c, addrs: c.ListenAddrs()}
+}
 
 func (w *world) client() *Client {
 	w.t.Helper()
-	cfg := Config{Brokers: w.broker.Addrs(), ClientID: "test"}
+	cfg := Config{Brokers: w.addrs, ClientID: "test"}
 	if w.net != nil {
 		cfg.Dial = w.net.DialContext
 	}
@@ -72,7 +83,7 @@ func (w *world) client() *Client {
 // maker of what we read.
 func (w *world) franz(opts ...kgo.Opt) *kgo.Client {
 	w.t.Helper()
-	opts = append(opts, kgo.SeedBrokers(w.broker.Addrs()...))
+	opts = append(opts, kgo.SeedBrokers(w.addrs...))
 	if w.net != nil {
 		opts = append(opts, kgo.Dialer(w.net.DialContext))
 	}
@@ -111,12 +122,12 @@ func put(t testing.TB, c *kgo.Client, topic string, partition int, values ...str
 // mute makes the broker take requests of a kind and never answer them.
 func (w *world) mute(key kmsg.Key) (unmute func()) {
 	var over atomic.Bool
-	w.cluster().ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
+	w.cluster.ControlKey(int16(key), func(kmsg.Request) (kmsg.Response, error, bool) {
 		if over.Load() {
-			w.cluster().DropControl()
+			w.cluster.DropControl()
 			return nil, nil, false
 		}
-		w.cluster().KeepControl()
+		w.cluster.KeepControl()
 		return nil, nil, true
 	})
 	return func() { over.Store(true) }
@@ -125,7 +136,7 @@ func (w *world) mute(key kmsg.Key) (unmute func()) {
 // observe counts requests of a kind.
 func (w *world) observe(f kfake.Fault) *kfake.FaultHandle {
 	f.Observe, f.Count = true, -1
-	return w.cluster().Fault(f)
+	return w.cluster.Fault(f)
 }
 
 func begin(t testing.TB, c *kgo.Client) {
@@ -174,16 +185,23 @@ func wantCode(t testing.TB, err error, want ErrorCode) {
 	}
 }
 
-// within fails the test where done takes longer than it may at the worst.
-func within(t testing.TB, d time.Duration, what string, done <-chan error) error {
+// until lets virtual time pass until cond holds.
+func until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		t.Fatalf("%s is not over after %s", what, d)
-		return nil
+	for range 1200 {
+		synctest.Wait()
+		if cond() {
+			return
+		}
+		pass(t, 100*time.Millisecond)
+	}
+	t.Fatalf("waited two minutes for %s", what)
+}
+
+// pass lets virtual time pass.
+func pass(t testing.TB, d time.Duration) {
+	t.Helper()
+	if !wait(t.Context(), d) {
+		t.Fatal("the test's context has ended")
 	}
 }

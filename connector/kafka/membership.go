@@ -137,10 +137,15 @@ func (m *membership) finish(group *kafkago.ConsumerGroup, wires *wires) {
 	cut := time.AfterFunc(leaveTimeout, wires.cut)
 	defer cut.Stop()
 	// kafka-go leaves by itself, but not while it is joining, which can take
-	// as long as a rebalance. Leaving here ends such a join at once.
-	if err := m.leave(); err != nil {
+	// as long as a rebalance.
+	left, err := m.leave()
+	if err != nil {
 		m.cfg.Logger.Warn("could not leave the consumer group: its partitions rest until the session times out",
 			"group", m.cfg.Group, "error", err)
+	}
+	if left {
+		// A join that is still not answered, is for nothing now.
+		cut.Reset(joinBackoff)
 	}
 	close(m.left)
 	// Close never fails. It waits for kafka-go's goroutines.
@@ -148,9 +153,10 @@ func (m *membership) finish(group *kafkago.ConsumerGroup, wires *wires) {
 	wires.cut()
 }
 
-func (m *membership) leave() error {
+// leave reports true when the group has let the member go.
+func (m *membership) leave() (bool, error) {
 	if m.member == "" {
-		return nil
+		return false, nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), leaveTimeout)
 	defer cancel()
@@ -163,8 +169,9 @@ func (m *membership) leave() error {
 	if err == nil {
 		err = res.Members[0].Error
 	}
-	if errors.Is(err, kafkago.UnknownMemberId) {
-		return nil
+	if errors.Is(err, kafkago.UnknownMemberId) || errors.Is(err, kafkago.GroupIdNotFound) {
+		// Our last id is gone; kafka-go may have another one by now.
+		return false, nil
 	}
-	return wrap(ctx, "leave group "+m.cfg.Group, err)
+	return err == nil, wrap(ctx, "leave group "+m.cfg.Group, err)
 }

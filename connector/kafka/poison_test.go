@@ -72,7 +72,7 @@ func TestPoisonOfTheBroker(t *testing.T) {
 		kerr.MessageTooLarge: CodeTooLarge, kerr.RecordListTooLarge: CodeTooLarge,
 		kerr.InvalidRecord: CodeInvalid, kerr.InvalidTimestamp: CodeInvalid,
 	} {
-		fault := w.cluster().Fault(kfake.Fault{
+		fault := w.cluster.Fault(kfake.Fault{
 			Keys: []kmsg.Key{kmsg.Produce}, Topic: "t", Err: e, Count: -1,
 			When: func(req kmsg.Request) bool {
 				records := req.(*kmsg.ProduceRequest).Topics[0].Partitions[0].Records
@@ -95,7 +95,7 @@ func TestPoisonOfTheBroker(t *testing.T) {
 
 func TestPoisonOnly(t *testing.T) {
 	w := newWorld(t, nil)
-	if err := w.cluster().CreateTopic("t", 1, map[string]string{"max.message.bytes": "500"}); err != nil {
+	if err := w.cluster.CreateTopic("t", 1, map[string]string{"max.message.bytes": "500"}); err != nil {
 		t.Fatal(err)
 	}
 	msgs := slices.Repeat([]Message{{Topic: "t", Value: make([]byte, 600)}}, 3)
@@ -106,7 +106,7 @@ func TestPoisonOnly(t *testing.T) {
 // and learns of the poison at that time.
 func TestTransientErrorOutweighsPoison(t *testing.T) {
 	inBubble(t, map[string]int32{"big": 1, "away": 1}, func(t *testing.T, w *world) {
-		w.cluster().Fault(
+		w.cluster.Fault(
 			kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "big", Err: kerr.MessageTooLarge, Count: -1},
 			kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "away", Err: kerr.NotEnoughReplicas, Count: -1},
 		)

@@ -24,7 +24,7 @@ func (w *world) written(topic string) map[int][]*kgo.Record {
 	w.t.Helper()
 	out, missing := map[int][]*kgo.Record{}, int64(0)
 	from := map[int32]kgo.Offset{}
-	for _, p := range w.cluster().PartitionInfos(topic) {
+	for _, p := range w.cluster.PartitionInfos(topic) {
 		from[p.Partition] = kgo.NewOffset().AtStart()
 		missing += p.HighWatermark
 	}
@@ -173,7 +173,7 @@ func TestProducePartitionsLikeFranz(t *testing.T) {
 func TestProduceOutlastsTransientErrors(t *testing.T) {
 	inBubble(t, map[string]int32{"t": 1}, func(t *testing.T, w *world) {
 		for _, e := range []*kerr.Error{kerr.NotLeaderForPartition, kerr.LeaderNotAvailable, kerr.NotEnoughReplicas} {
-			fault := w.cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t", Err: e, Count: 2})
+			fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t", Err: e, Count: 2})
 			if err := w.client().Produce(t.Context(), []Message{{Topic: "t", Value: []byte(e.Message)}}); err != nil {
 				t.Error(err)
 			}
@@ -195,7 +195,7 @@ func TestProduceReportsLastingErrors(t *testing.T) {
 			kerr.NotEnoughReplicas:        CodeUnavailable,
 			kerr.TopicAuthorizationFailed: CodeDenied,
 		} {
-			fault := w.cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t", Err: e, Count: -1})
+			fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Topic: "t", Err: e, Count: -1})
 			wantCode(t, c.Produce(t.Context(), msgs), want)
 			fault.Remove()
 		}

@@ -37,7 +37,7 @@ func TestScanEndsWhereTheLogDoes(t *testing.T) {
 func TestScanErrorIsTheLastPair(t *testing.T) {
 	w := newWorld(t, map[string]int32{"t": 1})
 	put(t, w.plainProducer(), "t", 0, "a", "b")
-	if err := w.cluster().DeleteRecords("t", 0, 1); err != nil {
+	if err := w.cluster.DeleteRecords("t", 0, 1); err != nil {
 		t.Fatal(err)
 	}
 	var errs []error
@@ -56,7 +56,7 @@ func TestScanErrorIsTheLastPair(t *testing.T) {
 func TestScanOutlastsShortOutage(t *testing.T) {
 	inBubble(t, map[string]int32{"t": 1}, func(t *testing.T, w *world) {
 		put(t, w.plainProducer(), "t", 0, "a")
-		fault := w.cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Err: kerr.NotLeaderForPartition, Count: 5})
+		fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Err: kerr.NotLeaderForPartition, Count: 5})
 		defer fault.Remove()
 		n := 0
 		for _, err := range w.client().Scan(t.Context(), "t", 0, 0, 1) {
@@ -106,7 +106,7 @@ func TestFollowYieldsWhatComes(t *testing.T) {
 			put(t, p, "t", 0, "committed"+strconv.Itoa(i))
 			end(t, p, kgo.TryCommit)
 			want = append(want, "plain"+strconv.Itoa(i), "committed"+strconv.Itoa(i))
-			wait(t.Context(), time.Second) // the reader sees the end of the log
+			pass(t, time.Second) // the reader sees the end of the log
 		}
 		synctest.Wait()
 		cancel()
@@ -125,7 +125,7 @@ func TestFollowYieldsWhatComes(t *testing.T) {
 func TestFollowWaitsForBrokersAndGivesUp(t *testing.T) {
 	inBubble(t, map[string]int32{"t": 1}, func(t *testing.T, w *world) {
 		put(t, w.plainProducer(), "t", 0, "a")
-		fault := w.cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Err: kerr.LeaderNotAvailable, Count: 4})
+		fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Err: kerr.LeaderNotAvailable, Count: 4})
 		c := w.client()
 		for r, err := range c.Follow(t.Context(), "t", 0, 0) {
 			if err != nil || string(r.Value) != "a" {
@@ -134,7 +134,7 @@ func TestFollowWaitsForBrokersAndGivesUp(t *testing.T) {
 			break
 		}
 		fault.Remove()
-		w.cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Err: kerr.LeaderNotAvailable, Count: -1})
+		w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: "t", Err: kerr.LeaderNotAvailable, Count: -1})
 		start := time.Now()
 		pairs := 0
 		for _, err := range c.Follow(t.Context(), "t", 0, 0) {

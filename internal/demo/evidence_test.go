@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"testing"
 	"time"
@@ -53,6 +54,26 @@ func resultOf(t *testing.T, r kafka.Record, sid string) kafka.Message {
 	return kafka.Message{Topic: demoTopics.results, Key: r.Key, Value: value}
 }
 
+// pagesOf is a list's result that takes two records.
+func pagesOf(t *testing.T, r kafka.Record) []kafka.Message {
+	t.Helper()
+	at := schemas.Coordinates{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Timestamp: r.Timestamp}
+	var out []kafka.Message
+	for i := range 2 {
+		res := schemas.Result{
+			ID: schemas.ResultID("g", at, i), RequestID: "r-" + string(r.Key), Operation: schemas.OperationList,
+			Outcome: schemas.OutcomeSucceeded, Challenges: []json.RawMessage{}, Attempts: 1, Request: at,
+			Times: schemas.Times{Received: r.Timestamp, Completed: r.Timestamp}, Page: &schemas.Page{Index: i, Last: i == 1},
+		}
+		value, err := res.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, kafka.Message{Topic: demoTopics.results, Key: r.Key, Value: value})
+	}
+	return out
+}
+
 func letterOf(r kafka.Record, hasResult bool) kafka.Message {
 	d := schemas.DeadLetter{
 		Class: schemas.ClassNotJSON, HasResult: hasResult, At: r.Timestamp,
@@ -86,6 +107,11 @@ func TestCounterOnRealTopics(t *testing.T) {
 				case i == 3:
 					produce(t, client, letterOf(r, false))
 					continue
+				case i == 9:
+					for _, page := range pagesOf(t, r) {
+						produce(t, client, page)
+					}
+					continue
 				case i == 5 && c.removed:
 					continue
 				case i == 5 && c.shredded:
@@ -108,7 +134,7 @@ func TestCounterOnRealTopics(t *testing.T) {
 			if sum.Requests != 20 || sum.Lost != c.lost || sum.Duplicates != c.duplicates || sum.Unreadable != c.broken {
 				t.Errorf("%+v", sum)
 			}
-			if sum.DeadLetters != 2 || sum.Classes["not_json"] != 1 || sum.Orphans != 0 || sum.PhantomCreates != 0 {
+			if sum.Results != 19-c.lost+c.duplicates || sum.DeadLetters != 2 || sum.Classes["not_json"] != 1 || sum.Orphans != 0 || sum.PhantomCreates != 0 {
 				t.Errorf("%+v", sum)
 			}
 			if clean := len(sum.Problems()) == 0; clean != (c.lost+c.duplicates+c.broken == 0) {
@@ -159,21 +185,26 @@ func TestTrackerFollows(t *testing.T) {
 	defer func() { <-ended }()
 	defer stop()
 
-	sid := fmt.Sprintf("YC%032d", 1)
-	produce(t, client, resultOf(t, requests[0], sid))
-	produce(t, client, resultOf(t, requests[0], sid))
+	// The last result of a key tells that those before it have been read.
+	key := func(i int) string { return "r-" + string(requests[i].Key) }
+	produce(t, client, resultOf(t, requests[0], "first"))
+	produce(t, client, resultOf(t, requests[0], "again"))
+	for _, page := range pagesOf(t, requests[2]) {
+		produce(t, client, page)
+	}
+	produce(t, client, resultOf(t, requests[2], "later"))
 	produce(t, client, letterOf(requests[1], false))
 	await(t, known, func() bool {
-		byPartition, outcomes, letters := known.tally()
-		return outcomes["succeeded"] == 2 && letters == 1 && byPartition[requests[0].Partition] > 0
+		zero, _ := known.end(key(0))
+		two, _ := known.end(key(2))
+		_, _, letters := known.tally()
+		return zero == "again" && two == "later" && letters == 1
 	})
-	if n := known.count(); n != 2 {
-		t.Errorf("%d answered, want 2", n)
+	byPartition, outcomes, _ := known.tally()
+	if outcomes["succeeded"] != 4 || known.count() != 3 || byPartition[requests[0].Partition] == 0 {
+		t.Errorf("%v, %d answered, %v", outcomes, known.count(), byPartition)
 	}
-	if got, ok := known.end("r-" + string(requests[0].Key)); !ok || got != sid {
-		t.Errorf("end: %q, %v", got, ok)
-	}
-	if _, ok := known.end("r-" + string(requests[2].Key)); ok {
+	if _, ok := known.end(key(1)); ok {
 		t.Error("a request without a result has an end")
 	}
 	produce(t, client, kafka.Message{Topic: demoTopics.results, Value: []byte("no result")})
@@ -223,7 +254,7 @@ func TestPositions(t *testing.T) {
 	if err := client.RunGroup(ctx, cfg, c); err != nil {
 		t.Fatal(err)
 	}
-	got, err := positions(t.Context(), client, group, demoTopics.requests)
+	got, err := positions(t.Context(), client, demoTopics.requests)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -232,12 +263,12 @@ func TestPositions(t *testing.T) {
 			t.Errorf("partition %d: %d (%v), want %d", p, offset, ok, want)
 		}
 	}
-	if _, err := positions(t.Context(), client, group, "gone"); kafka.CodeOf(err) != kafka.CodeUnknownTopic {
+	if _, err := positions(t.Context(), client, "gone"); kafka.CodeOf(err) != kafka.CodeUnknownTopic {
 		t.Errorf("a topic that is not there: %v", err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := positions(ended, client, group, demoTopics.requests); err == nil {
+	if _, err := positions(ended, client, demoTopics.requests); err == nil {
 		t.Error("positions without an answer")
 	}
 }

@@ -49,7 +49,7 @@ func (f *feed) run(ctx context.Context) error {
 		}
 		for range batch {
 			if pace.Wait(ctx) != nil {
-				return nil // ctx has ended, or will before the next is due
+				return nil //nolint:nilerr // ctx has ended, or will before the next is due
 			}
 		}
 		if err := f.publish(ctx, batch); err != nil {

@@ -39,10 +39,14 @@ func mistakes() []mistake {
 		{"$.create.factor_sid", create, set("create.factor_sid", "YC"+strings.Repeat("0", 32))},
 		{"$.create.details.message", create, set("create.details.message", strings.Repeat("m", schemas.MaxMessage+1))},
 		{"$.create.details.fields", create, set("create.details.fields", repeated(schemas.MaxFields+1, field("Label", "value")))},
-		{"$.create.details.fields[0].label", create,
-			set("create.details.fields", repeated(1, field(strings.Repeat("l", schemas.MaxLabel+1), "value")))},
-		{"$.create.details.fields[1].value", create,
-			set("create.details.fields", append(repeated(1, field("Label", "value")), field("Label", strings.Repeat("v", schemas.MaxValue+1))))},
+		{
+			"$.create.details.fields[0].label", create,
+			set("create.details.fields", repeated(1, field(strings.Repeat("l", schemas.MaxLabel+1), "value"))),
+		},
+		{
+			"$.create.details.fields[1].value", create,
+			set("create.details.fields", append(repeated(1, field("Label", "value")), field("Label", strings.Repeat("v", schemas.MaxValue+1)))),
+		},
 		{"$.create.hidden_details.amount", create, set("create.hidden_details", object{"amount": 12.5})},
 		{"$.create.hidden_details", create, set("create.hidden_details", object{"note": strings.Repeat("h", schemas.MaxSerialised)})},
 		{"$.create.hidden_details." + schemas.MarkerKey, create, set("create.hidden_details", object{schemas.MarkerKey: "mine"})},

@@ -34,7 +34,7 @@ func (d *demo) keep(ctx, working context.Context, w *world) error {
 }
 
 func (d *demo) notes(text string) {
-	for _, line := range strings.Split(strings.TrimRight(text, "\n"), "\n") {
+	for line := range strings.SplitSeq(strings.TrimRight(text, "\n"), "\n") {
 		d.screen.note("%s", line)
 	}
 }

@@ -9,9 +9,9 @@ import (
 	"github.com/countersign/countersign/connector/kafka"
 )
 
-// positions reads how far the group has committed each partition, as a member
+// positions reads how far the demo's group has committed each partition, as a member
 // of it: the plugin has left by now. A partition without a commit has -1.
-func positions(ctx context.Context, client *kafka.Client, group, topic string) (map[int]int64, error) {
+func positions(ctx context.Context, client *kafka.Client, topic string) (map[int]int64, error) {
 	n, err := client.Partitions(ctx, topic)
 	if err != nil {
 		return nil, fmt.Errorf("demo: committed positions: %w", err)

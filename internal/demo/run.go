@@ -50,8 +50,11 @@ func Run(ctx context.Context, o Options) (*Summary, error) {
 	defer d.screen.close()
 	w, err := startWorld(ctx, o, d.screen)
 	var sum *Summary
-	if err == nil {
+	switch {
+	case err == nil:
 		sum, err = d.play(ctx, w)
+	case ctx.Err() != nil:
+		err = fmt.Errorf("demo: interrupted before anything was sent: %w", err)
 	}
 	return sum, errors.Join(err, w.stop(ctx))
 }
@@ -191,7 +194,7 @@ func (d *demo) count(ctx context.Context, w *world, unsent bool) (*Summary, erro
 	a := settle(found)
 	unfinished := 0
 	if early && len(a.Missing) > 0 {
-		committed, err := positions(ctx, w.kafka, group, demoTopics.requests)
+		committed, err := positions(ctx, w.kafka, demoTopics.requests)
 		if err != nil {
 			return nil, err
 		}

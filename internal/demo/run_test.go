@@ -1,17 +1,13 @@
 package demo
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/countersign/countersign/connector/kafka"
 	"github.com/countersign/countersign/plugin"
 	"github.com/countersign/countersign/schemas"
 )
@@ -48,99 +44,9 @@ func run(t *testing.T, o Options) *Summary {
 // gone checks that a process has ended and was waited for.
 func gone(t *testing.T, pid int) {
 	t.Helper()
-	if err := syscall.Kill(pid, 0); err != syscall.ESRCH { //nolint:errorlint // kill returns a bare errno
+	if err := syscall.Kill(pid, 0); err != syscall.ESRCH {
 		t.Errorf("process %d is still there: %v", pid, err)
 	}
-}
-
-// books are what a test reads in the topics and at the API for itself.
-type books struct {
-	requests map[spot]kafka.Record
-	results  []*schemas.Result
-	letters  []*schemas.DeadLetter
-	calls    int
-	faults   int64
-}
-
-func readBooks(t *testing.T, into *books) func(context.Context, *world) {
-	t.Helper()
-	return func(ctx context.Context, w *world) {
-		into.requests, into.calls = map[spot]kafka.Record{}, w.apiCalls()
-		for _, n := range w.api.Stats().Faults {
-			into.faults += n
-		}
-		err := each(ctx, w.kafka, demoTopics.requests, func(r kafka.Record) { into.requests[spot{r.Partition, r.Offset}] = r })
-		if err != nil {
-			t.Error(err)
-		}
-		err = each(ctx, w.kafka, demoTopics.results, func(rec kafka.Record) {
-			r, _, err := schemas.DecodeResult(rec.Value)
-			if err != nil {
-				t.Errorf("%v\n%s", err, rec.Value)
-				return
-			}
-			into.results = append(into.results, r)
-		})
-		if err != nil {
-			t.Error(err)
-		}
-		err = each(ctx, w.kafka, demoTopics.letters, func(rec kafka.Record) {
-			d, _, err := schemas.DecodeDeadLetter(rec.Headers)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			into.letters = append(into.letters, d)
-			if was := into.requests[spot{d.Partition, d.Offset}]; !bytes.Equal(rec.Value, was.Value) || !bytes.Equal(rec.Key, was.Key) {
-				t.Errorf("the dead letter of %d@%d is not the record that it was", d.Partition, d.Offset)
-			}
-		})
-		if err != nil {
-			t.Error(err)
-		}
-	}
-}
-
-// fate is how a kind ends where the API has no faults.
-type fate struct {
-	outcome schemas.Outcome
-	class   schemas.Class
-	letter  bool
-}
-
-func fates() map[kind]fate {
-	good := fate{outcome: schemas.OutcomeSucceeded}
-	refused := fate{outcome: schemas.OutcomeRejected, class: schemas.ClassRejected}
-	return map[kind]fate{
-		kindPush: good, kindCodeRight: good, kindCodeWrong: good, kindOpen: good, kindFetch: good, kindList: good,
-		kindAnswer: good, kindMetadata: good, kindUnknownField: good,
-		kindAnswerWrong: refused, kindAnswered: refused, kindNoFactor: refused, kindNoChallenge: refused,
-		kindNoMessage: refused, kindNobody: refused,
-		kindInvalid: {outcome: schemas.OutcomeRejected, class: schemas.ClassInvalid},
-		kindLate:    {outcome: schemas.OutcomeExpired, class: schemas.ClassExpired},
-		kindVersion: {outcome: schemas.OutcomeFailed, class: schemas.ClassVersion, letter: true},
-		kindNotJSON: {class: schemas.ClassNotJSON, letter: true},
-		kindNoID:    {class: schemas.ClassNoID, letter: true},
-	}
-}
-
-// callsOf is how many calls a result was worth, by what stands in it: none for
-// what was refused or late before any call, one for each page of a list, else
-// one.
-func callsOf(t *testing.T, r *schemas.Result, request kafka.Record) int {
-	t.Helper()
-	if r.Error != nil && r.Error.Class != schemas.ClassRejected {
-		return 0
-	}
-	req, _, err := schemas.DecodeRequest(request.Value)
-	if err != nil {
-		t.Errorf("a request that was called does not decode: %v", err)
-		return 0
-	}
-	if req.List == nil || req.List.PageSize == 0 || req.List.Page != nil || len(r.Challenges) == 0 {
-		return 1
-	}
-	return (len(r.Challenges) + req.List.PageSize - 1) / req.List.PageSize
 }
 
 // TestRunWithoutFaults: every request ends as its kind says, every kind of
@@ -244,32 +150,6 @@ func TestRunWithOutage(t *testing.T) {
 	}
 }
 
-// safeBuffer is an output that can be read meanwhile, and tells who waits for a
-// text when it comes.
-type safeBuffer struct {
-	mu    sync.Mutex
-	text  bytes.Buffer
-	await string
-	found func()
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.text.Write(p)
-	if b.await != "" && strings.Contains(b.text.String(), b.await) {
-		b.await = ""
-		b.found()
-	}
-	return len(p), nil
-}
-
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
-
 // TestInterrupt: an interrupt in the middle of an outage drains, counts, and
 // tells what is unfinished from what is lost.
 func TestInterrupt(t *testing.T) {
@@ -349,79 +229,6 @@ func TestBrokenPlugins(t *testing.T) {
 	o.Plugin.Path += ".gone"
 	if sum, err := Run(t.Context(), o); sum != nil || err == nil {
 		t.Errorf("a plugin that does not exist: %+v, %v", sum, err)
-	}
-}
-
-// TestKeep: the demo stays up, says how to connect, serves other tools, and
-// counts what they sent too.
-func TestKeep(t *testing.T) {
-	t.Parallel()
-	ctx, leave := context.WithCancel(t.Context())
-	defer leave()
-	kept := make(chan struct{})
-	out := &safeBuffer{await: "Ctrl-C ends it.", found: func() { close(kept) }}
-	o := testOptions(t)
-	o.Requests, o.Keep, o.Out = 20, true, out
-	type end struct {
-		sum *Summary
-		err error
-	}
-	ended := make(chan end, 1)
-	go func() { sum, err := Run(ctx, o); ended <- end{sum, err} }()
-	select {
-	case <-kept:
-	case e := <-ended:
-		t.Fatalf("it did not stay up: %+v, %v\n%s", e.sum, e.err, out)
-	}
-	sendAsTold(t, out.String())
-	leave()
-	e := <-ended
-	if e.err != nil || len(e.sum.Problems()) > 0 {
-		t.Fatalf("%+v, %v", e.sum, e.err)
-	}
-	if e.sum.Requests != o.Requests+1 {
-		t.Errorf("%d requests, want the stream's %d and one more", e.sum.Requests, o.Requests)
-	}
-}
-
-// sendAsTold sends a list request to where the text says, and waits for its
-// result.
-func sendAsTold(t *testing.T, text string) {
-	t.Helper()
-	var address, identity, service string
-	for line := range strings.Lines(text) {
-		if strings.Contains(line, "--operation list") {
-			if _, err := fmt.Sscanf(strings.TrimSpace(line), "countersign send --brokers %s --wait --operation list --service-sid %s --identity %s",
-				&address, &service, &identity); err != nil {
-				t.Fatalf("%v in %q", err, line)
-			}
-		}
-	}
-	client, err := kafka.NewClient(kafka.Config{Brokers: []string{address}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = client.Close() }()
-	value, err := (&schemas.Request{ID: "from-outside", Operation: schemas.OperationList, ServiceSID: service, Identity: identity}).Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := client.Produce(t.Context(), []kafka.Message{{Topic: demoTopics.requests, Key: []byte(identity), Value: value}}); err != nil {
-		t.Fatal(err)
-	}
-	known := newTracker()
-	ctx, stop := context.WithCancel(t.Context())
-	var following sync.WaitGroup
-	following.Go(func() { known.follow(ctx, client, demoTopics) })
-	defer following.Wait()
-	defer stop()
-	for range known.changed {
-		if _, done := known.end("from-outside"); done {
-			return
-		}
-		if err := known.err(); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 

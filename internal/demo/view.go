@@ -36,7 +36,8 @@ type progress struct {
 // view shows progress to a person. show is called by one goroutine.
 type view interface {
 	// show shows notes, which are new and stay, and p. Nil: there is none yet.
-	show(notes []string, p *progress)
+	// last says that nothing follows.
+	show(notes []string, p *progress, last bool)
 }
 
 // screen drives a view: some times a second, and a last time at its end.
@@ -67,20 +68,20 @@ func (s *screen) run() {
 	for {
 		select {
 		case <-s.quit:
-			s.refresh()
+			s.refresh(true)
 			return
 		case <-tick.C:
-			s.refresh()
+			s.refresh(false)
 		}
 	}
 }
 
-func (s *screen) refresh() {
+func (s *screen) refresh(last bool) {
 	s.mu.Lock()
 	notes := s.notes
 	s.notes = nil
 	s.mu.Unlock()
-	s.view.show(notes, s.source())
+	s.view.show(notes, s.source(), last)
 }
 
 // close shows the last state and returns once nothing is written any more.

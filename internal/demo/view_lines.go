@@ -20,12 +20,12 @@ const (
 	idlePause = 5 * time.Second
 )
 
-func (v *lineView) show(notes []string, p *progress) {
+func (v *lineView) show(notes []string, p *progress, last bool) {
 	var b strings.Builder
 	for _, n := range notes {
 		fmt.Fprintf(&b, "%s\n", n)
 	}
-	if p != nil && (v.text == "" || p.Elapsed-v.last >= linePause) {
+	if p != nil && (v.text == "" || last || p.Elapsed-v.last >= linePause) {
 		if text := progressLine(p); text != v.text || p.Elapsed-v.last >= idlePause {
 			fmt.Fprintf(&b, "%6s  %s\n", seconds(p.Elapsed), text)
 			v.last, v.text = p.Elapsed, text

@@ -24,7 +24,7 @@ const (
 	eraseScreen = "\x1b[J"
 )
 
-func (v *tableView) show(notes []string, p *progress) {
+func (v *tableView) show(notes []string, p *progress, _ bool) {
 	var b strings.Builder
 	if v.drawn > 0 {
 		fmt.Fprintf(&b, cursorUp, v.drawn)

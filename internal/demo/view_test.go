@@ -59,11 +59,11 @@ func TestTableIsRedrawnInPlace(t *testing.T) {
 		var out bytes.Buffer
 		v := &tableView{out: &out, width: func() int { return width }}
 		p := testProgress()
-		v.show([]string{"first note"}, nil)
-		v.show(nil, p)
-		v.show([]string{"second note"}, p)
+		v.show([]string{"first note"}, nil, false)
+		v.show(nil, p, false)
+		v.show([]string{"second note"}, p, false)
 		p.Phase, p.Status.Lanes = "done", nil // fewer lines than before
-		v.show(nil, p)
+		v.show(nil, p, false)
 		screen := render(t, out.String())
 		var want []string
 		for _, line := range table(p) {
@@ -108,22 +108,25 @@ func TestLines(t *testing.T) {
 	var out bytes.Buffer
 	v := &lineView{out: &out}
 	p := testProgress()
-	v.show([]string{"broker up"}, nil)
-	v.show(nil, p)
+	v.show([]string{"broker up"}, nil, false)
+	v.show(nil, p, false)
 	p.Elapsed += 400 * time.Millisecond
 	p.Sent++
-	v.show([]string{"at once"}, p) // too early for a line
+	v.show([]string{"at once"}, p, false) // too early for a line
 	p.Elapsed += 600 * time.Millisecond
-	v.show(nil, p)
+	v.show(nil, p, false)
 	p.Elapsed += 2 * time.Second
-	v.show(nil, p) // nothing is new
+	v.show(nil, p, false) // nothing is new
 	p.Elapsed += 3 * time.Second
-	v.show(nil, p) // still nothing, but for long
+	v.show(nil, p, false) // still nothing, but for long
+	p.Elapsed, p.Phase = p.Elapsed+time.Millisecond, "done"
+	v.show(nil, p, true) // nothing follows
 	want := `broker up
   3.2s  sending: sent 64/200 answered 60 | succeeded 41  rejected 14  expired 3 | dead letters 5 | calls 50 creates 21 in flight 2 | breaker open retries 6 | p50 41ms p99 93ms
 at once
   4.2s  sending: sent 65/200 answered 60 | succeeded 41  rejected 14  expired 3 | dead letters 5 | calls 50 creates 21 in flight 2 | breaker open retries 6 | p50 41ms p99 93ms
   9.2s  sending: sent 65/200 answered 60 | succeeded 41  rejected 14  expired 3 | dead letters 5 | calls 50 creates 21 in flight 2 | breaker open retries 6 | p50 41ms p99 93ms
+  9.2s  done: sent 65/200 answered 60 | succeeded 41  rejected 14  expired 3 | dead letters 5 | calls 50 creates 21 in flight 2 | breaker open retries 6 | p50 41ms p99 93ms
 `
 	if out.String() != want {
 		t.Errorf("lines:\n%s\nwant:\n%s", out.String(), want)
@@ -135,12 +138,13 @@ type recorder struct {
 	notes  []string
 	frames int
 	last   *progress
+	ended  bool
 }
 
-func (r *recorder) show(notes []string, p *progress) {
+func (r *recorder) show(notes []string, p *progress, last bool) {
 	r.notes = append(r.notes, notes...)
 	r.frames++
-	r.last = p
+	r.last, r.ended = p, last
 }
 
 func TestScreen(t *testing.T) {
@@ -152,13 +156,13 @@ func TestScreen(t *testing.T) {
 		s.logger().Warn("shown", "account", "demo")
 		<-time.After(3*frame + time.Millisecond)
 		synctest.Wait()
-		if r.frames != 3 || r.last != nil {
+		if r.frames != 3 || r.last != nil || r.ended {
 			t.Errorf("%d frames, last %v", r.frames, r.last)
 		}
 		p = testProgress()
 		s.note("last")
 		s.close()
-		if r.last != p || r.frames != 4 {
+		if r.last != p || r.frames != 4 || !r.ended {
 			t.Errorf("the last state is not shown: %d frames", r.frames)
 		}
 		want := []string{"one 1", `level=WARN msg=shown account=demo`, "last"}

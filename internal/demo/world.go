@@ -27,9 +27,9 @@ type world struct {
 	host   *host
 }
 
-// startWorld starts broker, API, devices and host, in this order, and tells say
-// about each. Its parts outlive ctx: they end with stop, which must be called
-// also after an error.
+// startWorld starts broker, API, devices and host, in this order, and makes a
+// note of each. They outlive ctx and end with stop, which must be called also
+// after an error.
 func startWorld(ctx context.Context, o Options, s *screen) (*world, error) {
 	w := &world{opts: o, http: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: enrolAtOnce, IdleConnTimeout: time.Minute}, Timeout: callTimeout,
@@ -111,7 +111,8 @@ func (w *world) stopHost() error {
 
 // stop ends what still runs, in the reverse order of the start.
 func (w *world) stop(ctx context.Context) error {
-	errs := []error{w.stopHost()}
+	var errs []error
+	_ = w.stopHost() // whoever waited for the plugin has its error
 	w.http.CloseIdleConnections()
 	if w.api != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTimeout)

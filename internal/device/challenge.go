@@ -59,10 +59,14 @@ func (d *Device) Pending(ctx context.Context) ([]Challenge, error) {
 		// Only the token is taken out of the URL, so that credentials go where
 		// the configuration says.
 		next, err := url.Parse(list.Meta.Next)
-		if err != nil || next.Query().Get("PageToken") == "" || next.Query().Get("PageToken") == query.Get("PageToken") {
+		if err != nil {
+			return nil, &Error{Code: CodeAnswer, Message: "the next page's URL can't be read", Err: err}
+		}
+		token := next.Query().Get("PageToken")
+		if token == "" || token == query.Get("PageToken") {
 			return all, nil
 		}
-		query.Set("PageToken", next.Query().Get("PageToken"))
+		query.Set("PageToken", token)
 	}
 }
 
@@ -77,7 +81,7 @@ func (d *Device) Fetch(ctx context.Context, sid string) (Challenge, error) {
 		return Challenge{}, err
 	}
 	c.body = json.RawMessage(body)
-	for _, name := range strings.Split(header.Get("Twilio-Verify-Signature-Fields"), ",") {
+	for name := range strings.SplitSeq(header.Get("Twilio-Verify-Signature-Fields"), ",") {
 		if name = strings.TrimSpace(name); name != "" {
 			c.fields = append(c.fields, name)
 		}

@@ -148,6 +148,7 @@ func TestPushRefusesForgedAndAlteredPayloads(t *testing.T) {
 		"zero signature":      part[0] + "." + part[1] + "." + b64.EncodeToString(make([]byte, 64)),
 		"padded":              good + "==",
 		"line break":          good + "\n",
+		"stray bits":          stray(good),
 		"standard alphabet":   part[0] + "." + part[1] + "." + base64.StdEncoding.EncodeToString(signature),
 		"algorithm none":      b64.EncodeToString([]byte(`{"alg":"none"}`)) + "." + part[1] + ".",
 		"algorithm none, 64":  b64.EncodeToString([]byte(`{"alg":"none"}`)) + "." + part[1] + "." + part[2],
@@ -180,6 +181,13 @@ func TestPushRefusesForgedAndAlteredPayloads(t *testing.T) {
 		t.Errorf("a refused payload changed the challenge: %s", got.raw)
 	}
 	a.want(a.answer(p, edit(t, key, p, func(c map[string]any) { c["extra"] = true })), 200, 0)
+}
+
+// stray sets bits in a token's last character that no byte is made of.
+func stray(token string) string {
+	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+	last := strings.IndexByte(alphabet, token[len(token)-1])
+	return token[:len(token)-1] + string(alphabet[last|1])
 }
 
 func TestPushExpires(t *testing.T) {

@@ -38,8 +38,10 @@ func readPush(v url.Values) (*pushFactor, *apiError) {
 	}
 	var ok bool
 	if p.key, ok = publicKey(p.keyText); !ok {
-		return nil, &apiError{status: 400, code: codeBinding,
-			message: "Invalid binding: PublicKey is not a P-256 key in PKIX, ASN.1 DER and Base64"}
+		return nil, &apiError{
+			status: 400, code: codeBinding,
+			message: "Invalid binding: PublicKey is not a P-256 key in PKIX, ASN.1 DER and Base64",
+		}
 	}
 	if p.appID == "" || longer(p.appID, maxAppID) {
 		return nil, invalid("Config.AppId", "is not 1 to %d characters long", maxAppID)

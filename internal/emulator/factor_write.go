@@ -83,8 +83,10 @@ func (ent *entity) attach(f *factor) *apiError {
 	}
 	if count >= most {
 		name := map[string]string{kindPush: "push", kindTOTP: "TOTP"}[f.kind]
-		return &apiError{status: 400, code: codeFactorCount,
-			message: fmt.Sprintf("Reached max limit of %d %s Factors associated per Entity", most, name)}
+		return &apiError{
+			status: 400, code: codeFactorCount,
+			message: fmt.Sprintf("Reached max limit of %d %s Factors associated per Entity", most, name),
+		}
 	}
 	f.entity = ent
 	ent.factors = append(ent.factors, f)

@@ -95,10 +95,14 @@ func (f Faults) Validate() error {
 		name string
 		rate float64
 	}{
-		{"throttle_rate", f.ThrottleRate}, {"server_error_rate", f.ServerErrorRate},
-		{"server_error_after_rate", f.ServerErrorAfterRate}, {"reset_before_rate", f.ResetBeforeRate},
-		{"reset_after_rate", f.ResetAfterRate}, {"garbled_rate", f.GarbledRate},
-		{"slow_body_rate", f.SlowBodyRate}, {"latency.tail_rate", f.Latency.TailRate},
+		{"throttle_rate", f.ThrottleRate},
+		{"server_error_rate", f.ServerErrorRate},
+		{"server_error_after_rate", f.ServerErrorAfterRate},
+		{"reset_before_rate", f.ResetBeforeRate},
+		{"reset_after_rate", f.ResetAfterRate},
+		{"garbled_rate", f.GarbledRate},
+		{"slow_body_rate", f.SlowBodyRate},
+		{"latency.tail_rate", f.Latency.TailRate},
 		{"latency.after_share", f.Latency.AfterShare},
 	}
 	for _, r := range rates {

@@ -18,7 +18,8 @@ import (
 // the kernel is first told to begin no more, then the queue is accepted until
 // it is empty, and only then is the socket closed.
 type gate struct {
-	addr *net.TCPAddr // the same through every outage
+	addr   *net.TCPAddr // the same through every outage
+	listen func(addr string) (*net.TCPListener, error)
 
 	mu      sync.Mutex
 	ln      *net.TCPListener // nil: shut
@@ -28,16 +29,22 @@ type gate struct {
 }
 
 func openGate(ctx context.Context, addr string) (*gate, error) {
-	var config net.ListenConfig
-	config.SetMultipathTCP(false) // such sockets take no filter, see refuseNew
-	ln, err := config.Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, &Error{Code: CodeListen, Message: addr, Err: err}
+	listen := func(addr string) (*net.TCPListener, error) {
+		var config net.ListenConfig
+		config.SetMultipathTCP(false) // Go's default, but such sockets take no filter: see refuseNew
+		ln, err := config.Listen(context.WithoutCancel(ctx), "tcp", addr)
+		if err != nil {
+			return nil, &Error{Code: CodeListen, Message: addr, Err: err}
+		}
+		return ln.(*net.TCPListener), nil //nolint:forcetypeassert // what "tcp" listens with
 	}
-	tcp := ln.(*net.TCPListener) //nolint:forcetypeassert // what "tcp" listens with
+	ln, err := listen(addr)
+	if err != nil {
+		return nil, err
+	}
 	return &gate{
-		addr: tcp.Addr().(*net.TCPAddr), //nolint:forcetypeassert // as above
-		ln:   tcp, changed: make(chan struct{}),
+		addr:   ln.Addr().(*net.TCPAddr), //nolint:forcetypeassert // as above
+		listen: listen, ln: ln, changed: make(chan struct{}),
 	}, nil
 }
 
@@ -61,8 +68,9 @@ func (g *gate) Accept() (net.Conn, error) {
 	}
 }
 
-// queueWait is how long an empty queue is watched before the socket is closed.
-const queueWait = 25 * time.Millisecond
+// queueWait is how long an empty queue is watched before the socket is closed:
+// handshakes that had begun need that long on a busy machine.
+const queueWait = 5 * time.Millisecond
 
 // current returns the open listener, or waits for one.
 func (g *gate) current() (*net.TCPListener, error) {
@@ -143,7 +151,7 @@ func (g *gate) open() {
 			g.mu.Unlock()
 			return
 		}
-		ln, err := net.ListenTCP("tcp", g.addr)
+		ln, err := g.listen(g.addr.String())
 		if err == nil {
 			g.ln = ln
 			g.wake()

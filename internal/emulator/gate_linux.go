@@ -22,7 +22,7 @@ func refuseNew(ln *net.TCPListener) {
 		{Code: unix.BPF_RET | unix.BPF_K, K: 0},
 		{Code: unix.BPF_RET | unix.BPF_K, K: 1<<32 - 1},
 	}
-	program := unix.SockFprog{Len: uint16(len(dropSYN)), Filter: &dropSYN[0]} //nolint:gosec // four
+	program := unix.SockFprog{Len: uint16(len(dropSYN)), Filter: &dropSYN[0]}
 	_ = raw.Control(func(fd uintptr) {
 		_ = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &program)
 	})

@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -227,9 +228,7 @@ func pushForm(factorSID string) url.Values {
 // with returns a copy of the form with one parameter set anew.
 func with(form url.Values, name string, values ...string) url.Values {
 	out := url.Values{}
-	for k, v := range form {
-		out[k] = v
-	}
+	maps.Copy(out, form)
 	if values == nil {
 		delete(out, name)
 	} else {

@@ -207,7 +207,7 @@ func fill(a *api, rt *rapid.T, c *clock, id string) filled {
 		}
 		out.factors = append(out.factors, f.SID+" "+f.Secret)
 	}
-	make := func(status string) {
+	add := func(status string) {
 		factor := rapid.SampledFrom(out.factors).Draw(rt, "of")
 		sid, secret, _ := strings.Cut(factor, " ")
 		form := url.Values{"FactorSid": {sid}}
@@ -223,11 +223,11 @@ func fill(a *api, rt *rapid.T, c *clock, id string) filled {
 		c.move(time.Duration(rapid.IntRange(0, 1500).Draw(rt, "pause")) * time.Millisecond)
 	}
 	for range rapid.IntRange(0, 12).Draw(rt, "expired") {
-		make("expired")
+		add("expired")
 	}
 	c.move(6 * time.Minute)
 	for range rapid.IntRange(0, 20).Draw(rt, "rest") {
-		make(rapid.SampledFrom([]string{"pending", "approved"}).Draw(rt, "made"))
+		add(rapid.SampledFrom([]string{"pending", "approved"}).Draw(rt, "made"))
 	}
 	for i, f := range out.factors {
 		out.factors[i], _, _ = strings.Cut(f, " ")

@@ -19,16 +19,23 @@ import (
 // own returns a copy of a that calls through a client of its own.
 func (a *api) own(keepAlive bool) *api {
 	b := *a
-	b.client = &http.Client{Transport: &http.Transport{DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 64}}
+	b.client = &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: !keepAlive, MaxIdleConnsPerHost: 64,
+		// A SYN that falls into the moment of shutting is dropped, and the kernel
+		// repeats it after seconds only.
+		DialContext: (&net.Dialer{Timeout: 200 * time.Millisecond}).DialContext,
+	}}
 	b.do = b.client.Do
 	a.t.Cleanup(b.client.CloseIdleConnections)
 	return &b
 }
 
-// refused reports whether a call ended before anything could be sent.
+// refused reports whether a call ended while connecting, before anything could be
+// sent: refused, reset in the middle of the handshake, or never heard of again.
 func refused(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial" && errors.Is(err, syscall.ECONNREFUSED)
+	return errors.As(err, &op) && op.Op == "dial" &&
+		(errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ECONNRESET) || op.Timeout())
 }
 
 // tally counts what callers saw and lets a test wait for a number of it.

@@ -190,7 +190,7 @@ func isIdentity(s string) bool {
 	if len(s) < 8 || len(s) > 64 {
 		return false
 	}
-	for _, group := range strings.Split(s, "-") {
+	for group := range strings.SplitSeq(s, "-") {
 		if group == "" {
 			return false
 		}

@@ -69,8 +69,9 @@ type ConnectorClient interface {
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[DrainResponse], error)
 	// Stop abandons what is in flight. Legal in every state, idempotent.
 	Stop(ctx context.Context, in *StopRequest, opts ...grpc.CallOption) (*StopResponse, error)
-	// Watch sends a snapshot at once, then each change, and a heartbeat whenever
-	// nothing else was sent for the interval that was asked for.
+	// Watch sends a snapshot at once, then each change, and a heartbeat at the
+	// interval that was asked for. Changes that follow each other quickly are
+	// sent as one.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
 	// Metrics is one scrape in the Prometheus text format.
 	Metrics(ctx context.Context, in *MetricsRequest, opts ...grpc.CallOption) (*MetricsResponse, error)
@@ -237,8 +238,9 @@ type ConnectorServer interface {
 	Drain(*DrainRequest, grpc.ServerStreamingServer[DrainResponse]) error
 	// Stop abandons what is in flight. Legal in every state, idempotent.
 	Stop(context.Context, *StopRequest) (*StopResponse, error)
-	// Watch sends a snapshot at once, then each change, and a heartbeat whenever
-	// nothing else was sent for the interval that was asked for.
+	// Watch sends a snapshot at once, then each change, and a heartbeat at the
+	// interval that was asked for. Changes that follow each other quickly are
+	// sent as one.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error
 	// Metrics is one scrape in the Prometheus text format.
 	Metrics(context.Context, *MetricsRequest) (*MetricsResponse, error)
