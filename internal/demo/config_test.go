@@ -20,6 +20,9 @@ func TestOptionsDefaults(t *testing.T) {
 	if want := 3*10*time.Second + 20*time.Second + 90*time.Second; o.Deadline != want {
 		t.Errorf("deadline %v, want %v", o.Deadline, want)
 	}
+	if d := (Options{Faults: true}).withDefaults().Deadline; d != 3*10*time.Second+90*time.Second+12*time.Second {
+		t.Errorf("deadline with faults %v", d)
+	}
 	mine := Options{Requests: 1, Rate: 2, People: 3, BreakerOpen: 4, Deadline: 5, Out: io.Discard}
 	if got := mine.withDefaults(); got.Requests != 1 || got.Rate != 2 || got.People != 3 || got.BreakerOpen != 4 || got.Deadline != 5 {
 		t.Errorf("%+v", got)

@@ -90,6 +90,10 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Deadline == 0 {
 		o.Deadline = 3*time.Duration(float64(o.Requests)/o.Rate*float64(time.Second)) + o.Outage + 90*time.Second
+		if o.Faults {
+			// Each 429 stops all calls for its Retry-After, see faults.
+			o.Deadline += time.Duration(o.Requests) * 60 * time.Millisecond
+		}
 	}
 	if o.Out == nil {
 		o.Out = io.Discard
