@@ -25,7 +25,7 @@ func (b *backoff) pause() time.Duration {
 		b.next *= 2
 	}
 	half := ceiling / 2
-	return half + rand.N(ceiling-half+1)
+	return half + rand.N(ceiling-half+1) //nolint:gosec // spreading restarts needs no secrecy
 }
 
 // reset starts over. A plugin that ran for longer than the longest pause earns

@@ -48,8 +48,7 @@ func newRunner(doc []byte, secrets map[string]string, log *slog.Logger) (Runner,
 // somebody's identity.
 func validate(ctx context.Context, doc []byte, secrets map[string]string, probe bool) ([]connector.Violation, error) {
 	cfg, err := connector.ParseConfig(doc, secrets)
-	var refused *connector.ConfigError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*connector.ConfigError](err); ok {
 		return refused.Violations, nil
 	}
 	if err != nil || !probe {
@@ -72,8 +71,7 @@ func validate(ctx context.Context, doc []byte, secrets map[string]string, probe 
 // configuration too: it connects to nothing.
 func configError(err error) error {
 	e := &Error{Code: CodeConfig}
-	var refused *connector.ConfigError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*connector.ConfigError](err); ok {
 		e.Violations = refused.Violations
 	} else {
 		e.Err = err

@@ -50,7 +50,7 @@ func Embed(ctx context.Context, c Connector, spec Spec) error {
 func follow(ctx context.Context, s *session, post func(connector.Status)) error {
 	for {
 		changes := s.c.Changes()
-		st, failure, moved := s.status()
+		st, moved, failure := s.status()
 		post(st)
 		if failure != nil {
 			return failure

@@ -115,7 +115,8 @@ func FuzzLines(f *testing.F) {
 	f.Add([]byte(`{"@message":"x","@level":"warn","@timestamp":"2026-01-02T03:04:05.000006Z","k":{"a":[1]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		k := new(kept)
-		(&lineLogger{log: slog.New(slog.NewTextHandler(io.Discard, nil))}).read(t.Context(), bytes.NewReader(data), "x")
+		(&lineLogger{log: slog.New(slog.NewTextHandler(io.Discard, nil))}).read( //nolint:sloglint // it formats before it discards
+			t.Context(), bytes.NewReader(data), "x")
 		(&lineLogger{log: slog.New(k)}).read(t.Context(), bytes.NewReader(data), "x")
 		if lines := bytes.Count(data, []byte("\n")) + 1; len(k.records) > lines {
 			t.Errorf("%d records of %d lines", len(k.records), lines)
@@ -164,7 +165,7 @@ func TestLogPumpNeverBlocks(t *testing.T) {
 // The plugin logs what the host wants to see.
 func TestLevels(t *testing.T) {
 	for _, level := range []slog.Level{slog.LevelDebug, slog.LevelInfo, slog.LevelWarn, slog.LevelError} {
-		log := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: level}))
+		log := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: level})) //nolint:sloglint // it has a level
 		if got := levelOf(levelWanted(t.Context(), log)); got != level {
 			t.Errorf("%s became %s", level, got)
 		}

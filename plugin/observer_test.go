@@ -37,7 +37,7 @@ type observer struct {
 func newObserver(t *testing.T) *observer {
 	t.Helper()
 	// t.TempDir is too long for a socket.
-	dir, err := os.MkdirTemp("", "cs")
+	dir, err := os.MkdirTemp("", "cs") //nolint:usetesting // see above
 	if err != nil {
 		t.Fatal(err)
 	}

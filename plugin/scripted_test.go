@@ -126,7 +126,7 @@ func (s *scripted) run(m message) message {
 	case "block": // Status does not return any more: the engine is stuck
 		go s.Set(func(*connector.Status) { select {} })
 	case "log":
-		s.log.Info(m.Text, "n", m.N, "@message", 1)
+		s.log.Info(m.Text, "n", m.N, "@message", 1) //nolint:sloglint // the observer decides what is logged
 	case "raw": // straight to the original stderr, past every queue
 		_, _ = s.stderr.WriteString(m.Text)
 	case "print": // where a library prints to

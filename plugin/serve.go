@@ -43,7 +43,7 @@ type ServeConfig struct {
 //
 // The exit status is 0 where nothing was abandoned, else 1.
 func Serve(ctx context.Context, cfg ServeConfig) {
-	os.Exit(serve(ctx, cfg, os.Stderr, os.Getenv))
+	os.Exit(serve(ctx, cfg, os.Stderr, os.Getenv)) //nolint:revive // Serve is a plugin's main: it never returns
 }
 
 // serve wires one process: straight down, each guard beside its reason.

@@ -30,7 +30,7 @@ func (s *server) Watch(in *pluginpb.WatchRequest, stream pluginpb.Connector_Watc
 		// A change after this line is in the next frame; one before it makes
 		// this frame a change, also where the heartbeat was faster.
 		nextChanges := s.session.c.Changes()
-		st, failure, nextMoved := s.session.status()
+		st, nextMoved, failure := s.session.status()
 		if closed(changes) || closed(moved) {
 			kind = pluginpb.WatchResponse_KIND_CHANGE
 		}

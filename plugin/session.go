@@ -19,7 +19,7 @@ const stopBudget = 2 * time.Second
 type session struct {
 	c    Connector
 	log  *slog.Logger
-	base context.Context // the process's; a drain runs on it, not on a call's
+	base context.Context //nolint:containedctx // the process's: a drain outlives the call that asks for it
 
 	mu      sync.Mutex
 	state   connector.State
@@ -123,14 +123,14 @@ func (s *session) leave(grace time.Duration, why string) error {
 
 // status is the Connector's, with the protocol's state, and the failure where
 // that is Failed. changed is closed at the session's next own change.
-func (s *session) status() (st connector.Status, failure error, changed <-chan struct{}) {
+func (s *session) status() (st connector.Status, changed <-chan struct{}, failure error) {
 	st, failure = s.c.Status(), s.failure()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	st.State = s.state
 	st.Ready = st.Ready && s.state == connector.StateRunning
 	if s.state == connector.StateStopped {
-		return st, nil, s.changed
+		return st, s.changed, nil
 	}
 	if s.err != nil {
 		failure = s.err
@@ -141,7 +141,7 @@ func (s *session) status() (st connector.Status, failure error, changed <-chan s
 			st.Reason = failure.Error()
 		}
 	}
-	return st, failure, s.changed
+	return st, s.changed, failure
 }
 
 // failure is what the Connector itself reports. It is asked without our lock.

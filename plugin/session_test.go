@@ -77,7 +77,7 @@ func TestLegalCalls(t *testing.T) {
 					st.finish <- nil
 				}
 				err := call(s)
-				want := Code(CodeState)
+				want := CodeState
 				for _, l := range legal[name] {
 					if l == state {
 						want = ""
@@ -138,7 +138,7 @@ func TestConfigureMayBeRepeated(t *testing.T) {
 		t.Fatal(err)
 	}
 	isCode(t, s.start(t.Context()), CodeState)
-	got, failure, _ := s.status()
+	got, _, failure := s.status()
 	if got.State != connector.StateFailed || got.Ready || got.Reason == "" || failure == nil {
 		t.Errorf("%+v, %v", got, failure)
 	}

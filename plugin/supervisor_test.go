@@ -240,7 +240,7 @@ func TestHungPluginIsReplaced(t *testing.T) {
 		"process stopped": func(p *peer) { p.signal(syscall.SIGSTOP) },
 		"engine stuck":    func(p *peer) { p.send("block", message{}) },
 	}
-	for name, make := range hang {
+	for name, hangs := range hang {
 		t.Run(name, func(t *testing.T) {
 			o := newObserver(t)
 			spec := o.spec()
@@ -249,7 +249,7 @@ func TestHungPluginIsReplaced(t *testing.T) {
 			p := o.next()
 			p.wait("call:Start")
 			p.do("add", message{N: 1})
-			make(p)
+			hangs(p)
 			p.gone()
 			o.next().wait("call:Start")
 			h.cancel()

@@ -78,8 +78,10 @@ func TestDecodeDeadLetterCodes(t *testing.T) {
 // The record's own headers stand before ours, older ones of ours among them: a
 // record that is set aside twice says what happened last.
 func TestDecodeDeadLetterTakesTheLast(t *testing.T) {
-	first := &schemas.DeadLetter{Class: schemas.ClassThrottled, Code: 20429, Message: "busy", RequestID: "a", HasResult: true, Redrivable: true, Attempts: 3, Redrives: 1, At: record,
-		Coordinates: schemas.Coordinates{Topic: "t", Partition: 1, Offset: 2, Timestamp: record}}
+	first := &schemas.DeadLetter{
+		Class: schemas.ClassThrottled, Code: 20429, Message: "busy", RequestID: "a", HasResult: true, Redrivable: true, Attempts: 3, Redrives: 1, At: record,
+		Coordinates: schemas.Coordinates{Topic: "t", Partition: 1, Offset: 2, Timestamp: record},
+	}
 	second := &schemas.DeadLetter{Version: "1.0", Class: schemas.ClassTooLarge, At: *after(1), Coordinates: schemas.Coordinates{Topic: "t", Timestamp: record}}
 	list := []schemas.Header{
 		{Key: schemas.HeaderTraceparent, Value: []byte("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")},

@@ -78,12 +78,12 @@ func (o *object) outcome(r *Result) {
 	succeeded := r.Outcome == OutcomeSucceeded || r.Outcome == OutcomeAdopted
 	switch r.Outcome {
 	case OutcomeRejected, OutcomeExpired, OutcomeFailed:
-		o.demand("error", "outcome", string(r.Outcome))
+		o.demand("error", r.Outcome)
 	default:
 		o.forbid("error", "outcome", string(r.Outcome))
 	}
 	if r.Outcome != OutcomeRejected {
-		o.demand("operation", "outcome", string(r.Outcome))
+		o.demand("operation", r.Outcome)
 	}
 	if r.Outcome != OutcomeDuplicate {
 		o.forbid("original", "outcome", string(r.Outcome))
@@ -94,20 +94,20 @@ func (o *object) outcome(r *Result) {
 	if r.Operation == OperationList {
 		o.forbid("challenge", "operation", "list")
 		if succeeded {
-			o.demand("challenges", "outcome", string(r.Outcome))
+			o.demand("challenges", r.Outcome)
 		}
 		return
 	}
 	o.forbid("challenges", "operation", "other than list")
 	o.forbid("page", "operation", "other than list")
 	if succeeded && r.Operation != "" {
-		o.demand("challenge", "outcome", string(r.Outcome))
+		o.demand("challenge", r.Outcome)
 	}
 }
 
-func (o *object) demand(name, field, value string) {
+func (o *object) demand(name string, outcome Outcome) {
 	if !o.has(name) {
-		o.d.faultAt(name, "is required for "+field+" "+value)
+		o.d.faultAt(name, "is required for outcome "+string(outcome))
 	}
 }
 

@@ -34,8 +34,7 @@ func (r *Request) Encode() ([]byte, error) {
 	}
 	w.close()
 	_, _, err := DecodeRequest(w.buf)
-	var refused *DecodeError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*DecodeError](err); ok {
 		return nil, &EncodeError{Code: refused.Code, Faults: refused.Faults}
 	}
 	return w.buf, nil

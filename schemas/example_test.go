@@ -13,8 +13,7 @@ func ExampleDecodeRequest() {
 		"service_sid": "VA5a1c0d3e5f7a9b1c3d5e7f90a2b4c6d8", "identity": "me",
 		"create": {"FactorSid": "YF5a1c0d3e5f7a9b1c3d5e7f90a2b4c6d8", "auth_payload": "12"}}`
 	_, warnings, err := schemas.DecodeRequest([]byte(event))
-	var refused *schemas.DecodeError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*schemas.DecodeError](err); ok {
 		fmt.Println(refused.Code, refused.ID)
 		for _, f := range refused.Faults {
 			fmt.Println("fault:", f)

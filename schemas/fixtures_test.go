@@ -24,7 +24,7 @@ func after(d time.Duration) *time.Time {
 	return &t
 }
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline
 
 // request returns a request of one operation, with what every request needs.
 func request(op schemas.Operation, change func(r *schemas.Request)) *schemas.Request {
@@ -84,7 +84,7 @@ var goldenRequests = map[string]*schemas.Request{
 	"list-open": request(schemas.OperationList, func(r *schemas.Request) { r.List = &schemas.List{} }),
 	"list-full": request(schemas.OperationList, func(r *schemas.Request) {
 		r.List = &schemas.List{
-			FactorSID: factorSID, Status: "pending", Order: "desc", PageSize: 50, Page: ptr(0),
+			FactorSID: factorSID, Status: "pending", Order: "desc", PageSize: 50, Page: new(0),
 			PageToken: "DN" + challengeSID, Limit: 200,
 		}
 	}),

@@ -129,9 +129,9 @@ func (p *parser) items(at int32) {
 	}
 }
 
-// more reports whether another child follows, and moves past the comma before
+// more reports whether another child follows, behind one or as the first, and moves past the comma before
 // it or past the bracket that closes the parent.
-func (p *parser) more(any bool, closing byte) bool {
+func (p *parser) more(behind bool, closing byte) bool {
 	if p.err != "" {
 		return false
 	}
@@ -140,7 +140,7 @@ func (p *parser) more(any bool, closing byte) bool {
 	case c == closing:
 		p.pos++
 		return false
-	case !any:
+	case !behind:
 		return true
 	case c == ',':
 		p.pos++

@@ -93,8 +93,15 @@ func TestSlips(t *testing.T) {
 		a, b string
 		want int
 	}{
-		{"", "", 0}, {"", "abc", 3}, {"abc", "", 3}, {"identity", "identity", 0}, {"idenity", "identity", 1},
-		{"idnetity", "identity", 1}, {"identify", "identity", 1}, {"ca", "abc", 3}, {"kitten", "sitting", 3},
+		{"", "", 0},
+		{"", "abc", 3},
+		{"abc", "", 3},
+		{"identity", "identity", 0},
+		{"idenity", "identity", 1},
+		{"idnetity", "identity", 1},
+		{"identify", "identity", 1},
+		{"ca", "abc", 3},
+		{"kitten", "sitting", 3},
 	} {
 		if got := slips(c.a, c.b); got != c.want {
 			t.Errorf("%s, %s: %d, want %d", c.a, c.b, got, c.want)

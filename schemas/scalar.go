@@ -10,7 +10,7 @@ import (
 // JSON Schema it takes 1.0 and 1e2 for whole numbers. It reports false for a
 // fraction and for what 64 bits can't hold.
 func wholeNumber(lit []byte) (int64, bool) {
-	if len(lit) <= 18 && bytes.IndexAny(lit, ".eE") < 0 {
+	if len(lit) <= 18 && !bytes.ContainsAny(lit, ".eE") {
 		v, err := strconv.ParseInt(string(lit), 10, 64)
 		return v, err == nil
 	}

@@ -40,8 +40,7 @@ func (r *report) result(e event, _ time.Time) {
 // is without a fault.
 func (r *report) event(e event, warnings []schemas.Warning, faults []schemas.Fault, err error) bool {
 	r.events++
-	var refused *schemas.DecodeError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*schemas.DecodeError](err); ok {
 		faults = append(faults, refused.Faults...)
 	} else if err != nil {
 		faults = append(faults, schemas.Fault{Path: "$", Message: err.Error()})

@@ -52,8 +52,7 @@ func (f configFlag) read() (document, error) {
 	}
 	environ := os.Environ()
 	laid, err := connector.ApplyEnv(doc.data, environ)
-	var faulty *connector.ConfigError
-	if errors.As(err, &faulty) {
+	if faulty, ok := errors.AsType[*connector.ConfigError](err); ok {
 		// Without the faulty variables the rest can still be judged.
 		if laid, again := connector.ApplyEnv(doc.data, without(environ, faulty.Violations)); again == nil {
 			doc.data = laid
@@ -118,8 +117,7 @@ func (d document) parse() (connector.Config, error) {
 	}
 	faults := missing.Violations
 	_, err = connector.ParseConfig(d.data, d.present())
-	var others *connector.ConfigError
-	if errors.As(err, &others) {
+	if others, ok := errors.AsType[*connector.ConfigError](err); ok {
 		for _, v := range others.Violations {
 			if !slices.ContainsFunc(missing.Violations, func(m connector.Violation) bool { return m.Path == v.Path }) {
 				faults = append(faults, v)

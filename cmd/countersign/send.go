@@ -179,8 +179,7 @@ func (f sendFlags) unchecked(e event) outgoing {
 		return outgoing{where: e.where, id: req.ID, msg: f.message(e, req.Identity)}
 	}
 	out := outgoing{where: e.where}
-	var refused *schemas.DecodeError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*schemas.DecodeError](err); ok {
 		out.id = refused.ID
 	}
 	var loose struct {

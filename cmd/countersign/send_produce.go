@@ -72,8 +72,7 @@ func produce(ctx context.Context, client *kafka.Client, batch []outgoing) (accep
 		msgs[i], accepted[i] = batch[i].msg, true
 	}
 	err = client.Produce(ctx, msgs)
-	var poison *kafka.PoisonError
-	if errors.As(err, &poison) {
+	if poison, ok := errors.AsType[*kafka.PoisonError](err); ok {
 		for _, i := range poison.Indexes {
 			accepted[i] = false
 		}

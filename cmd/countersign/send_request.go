@@ -96,8 +96,7 @@ func (f requestFlags) event(cmd *cobra.Command, now time.Time) (event, error) {
 	}
 	data, err := r.Encode()
 	broken := r.Check(now)
-	var refused *schemas.EncodeError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*schemas.EncodeError](err); ok {
 		broken, err = append(refused.Faults, broken...), nil
 	}
 	for _, v := range broken {

@@ -45,8 +45,10 @@ func TestSendFlagsMakeRequests(t *testing.T) {
 		want schemas.Request
 	}{
 		"create": {
-			[]string{"--operation", "create", "--id", "c1", "--account", "main", "--factor-sid", someFactor, "--message", "Sign in?",
-				"--field", "From=A=B", "--field", "At=", "--hidden", "k=v=w", "--auth-payload", "123456"},
+			[]string{
+				"--operation", "create", "--id", "c1", "--account", "main", "--factor-sid", someFactor, "--message", "Sign in?",
+				"--field", "From=A=B", "--field", "At=", "--hidden", "k=v=w", "--auth-payload", "123456",
+			},
 			schemas.Request{ID: "c1", Operation: schemas.OperationCreate, Account: "main", Create: &schemas.Create{
 				FactorSID: someFactor, AuthPayload: "123456", HiddenDetails: map[string]string{"k": "v=w"},
 				Details: &schemas.Details{Message: "Sign in?", Fields: []schemas.Field{{Label: "From", Value: "A=B"}, {Label: "At"}}},
@@ -58,14 +60,19 @@ func TestSendFlagsMakeRequests(t *testing.T) {
 		},
 		"update": {
 			[]string{"--operation", "update", "--id", "u1", "--challenge-sid", someChallenge, "--auth-payload-file", "-", "--metadata", "a=b"},
-			schemas.Request{ID: "u1", Operation: schemas.OperationUpdate, ChallengeSID: someChallenge,
-				Update: &schemas.Update{AuthPayload: "654321", Metadata: map[string]string{"a": "b"}}},
+			schemas.Request{
+				ID: "u1", Operation: schemas.OperationUpdate, ChallengeSID: someChallenge,
+				Update: &schemas.Update{AuthPayload: "654321", Metadata: map[string]string{"a": "b"}},
+			},
 		},
 		"list": {
-			[]string{"--operation", "list", "--id", "l1", "--factor-sid", someFactor, "--status", "pending", "--order", "desc",
-				"--page-size", "20", "--page", "3", "--page-token", "x", "--limit", "7"},
+			[]string{
+				"--operation", "list", "--id", "l1", "--factor-sid", someFactor, "--status", "pending", "--order", "desc",
+				"--page-size", "20", "--page", "3", "--page-token", "x", "--limit", "7",
+			},
 			schemas.Request{ID: "l1", Operation: schemas.OperationList, List: &schemas.List{
-				FactorSID: someFactor, Status: "pending", Order: "desc", PageSize: 20, Page: &page, PageToken: "x", Limit: 7}},
+				FactorSID: someFactor, Status: "pending", Order: "desc", PageSize: 20, Page: &page, PageToken: "x", Limit: 7,
+			}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

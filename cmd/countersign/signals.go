@@ -12,8 +12,8 @@ import (
 // interrupts is what SIGINT and SIGTERM mean to a command that has work in
 // hand: the first asks to finish it, the second to give it up.
 type interrupts struct {
-	drain context.Context // ends with the first signal, or with the parent
-	abort context.Context // ends with the second
+	drain context.Context //nolint:containedctx // a signal is nothing else: it ends with the first, or with the parent
+	abort context.Context //nolint:containedctx // ends with the second
 
 	release func() // gives the signals back; must be called
 }

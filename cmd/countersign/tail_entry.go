@@ -51,8 +51,7 @@ func readResult(e entry) entry {
 
 func readRequest(e entry) entry {
 	req, _, err := schemas.DecodeRequest(e.rec.Value)
-	var refused *schemas.DecodeError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*schemas.DecodeError](err); ok {
 		e.requestID = refused.ID
 		what := "event"
 		if refused.ID != "" {
@@ -131,22 +130,23 @@ func resultLine(rec kafka.Record, res *schemas.Result) string {
 
 // errorText is a result's error with all its faults.
 func errorText(e *schemas.Error) string {
-	text := string(e.Class)
+	var text strings.Builder
+	text.WriteString(string(e.Class))
 	if e.Code != 0 {
-		text += fmt.Sprintf("/%d", e.Code)
+		fmt.Fprintf(&text, "/%d", e.Code)
 	}
-	text += ": " + e.Message
+	text.WriteString(": " + e.Message)
 	if e.Limit != "" {
-		text += " (" + e.Limit + ")"
+		text.WriteString(" (" + e.Limit + ")")
 	}
 	for i, f := range e.Faults {
 		sep := "; "
 		if i == 0 {
 			sep = ": "
 		}
-		text += sep + f.String()
+		text.WriteString(sep + f.String())
 	}
-	return text
+	return text.String()
 }
 
 // strangeLine is a record that is not what it should be.

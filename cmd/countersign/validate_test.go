@@ -72,8 +72,13 @@ func TestValidatePrintsAnExampleThatIsValid(t *testing.T) {
 
 func TestValidateRefuses(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"--schema", "event"}, {"--schema", "request", "--example"}, {"--schema", "request", "--requests", "-"},
-		{"--example", "--config", configPath}, {"--requests", "-", "--results", "-"}, {"file"},
+		{},
+		{"--schema", "event"},
+		{"--schema", "request", "--example"},
+		{"--schema", "request", "--requests", "-"},
+		{"--example", "--config", configPath},
+		{"--requests", "-", "--results", "-"},
+		{"file"},
 	} {
 		cli(t, "", append([]string{"validate"}, args...)...).want(t, exitUsage)
 	}

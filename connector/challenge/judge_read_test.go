@@ -3,6 +3,7 @@ package challenge_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -45,11 +46,11 @@ func TestReadsLikeTheOfficialClient(t *testing.T) {
 			return err
 		}
 	}
-	full := &verify.ListChallengeParams{FactorSid: &factor, Status: ptr("pending"), Order: ptr("desc"), PageSize: ptr(20)}
+	full := &verify.ListChallengeParams{FactorSid: &factor, Status: new("pending"), Order: new("desc"), PageSize: new(20)}
 	j.compare(t, "list with everything", official(full), ours(read.ListParams{FactorSID: factor, Status: read.StatusPending, Order: read.OrderDesc, PageSize: 20}))
 	for _, limit := range []int{1, 20, 1000, 1001, 5000} {
 		j.compare(t, "list with limit", official(&verify.ListChallengeParams{Limit: &limit}), ours(read.ListParams{Limit: limit}))
-		j.compare(t, "list with limit and page size", official(&verify.ListChallengeParams{Limit: &limit, PageSize: ptr(30)}), ours(read.ListParams{Limit: limit, PageSize: 30}))
+		j.compare(t, "list with limit and page size", official(&verify.ListChallengeParams{Limit: &limit, PageSize: new(30)}), ours(read.ListParams{Limit: limit, PageSize: 30}))
 	}
 	j.compare(t, "list", official(nil), ours(read.ListParams{}), func(official, _ *exchange) {
 		// Reasoned: where nobody asks for a size, ours leaves it to the API,
@@ -65,7 +66,7 @@ func TestReadsLikeTheOfficialClient(t *testing.T) {
 	}
 	j.compare(t, "page", page, func() error {
 		_, err := j.ours.List(t.Context(), service, identity, read.ListParams{
-			FactorSID: factor, Status: read.StatusPending, Order: read.OrderDesc, PageSize: 20, Page: ptr(3), PageToken: "DN" + sid,
+			FactorSID: factor, Status: read.StatusPending, Order: read.OrderDesc, PageSize: 20, Page: new(3), PageToken: "DN" + sid,
 		})
 		return err
 	})
@@ -83,7 +84,7 @@ func TestPagesLikeTheOfficialClient(t *testing.T) {
 		}
 		_, _ = fmt.Fprintf(w, `{"challenges":[{"sid":"YC%032x","status":"pending"}],"meta":{"page":%d,"next_page_url":%s,"key":"challenges"}}`, n, n, next)
 	}
-	theirs, err := j.official.ListChallenge(service, identity, &verify.ListChallengeParams{PageSize: ptr(2)})
+	theirs, err := j.official.ListChallenge(service, identity, &verify.ListChallengeParams{PageSize: new(2)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,9 +200,9 @@ func TestErrorsLikeTheOfficialClient(t *testing.T) {
 	j.status = 403
 	j.answer = []byte(`{"code":60318,"message":"Factor is unverified","more_info":"https://www.twilio.com/docs/errors/60318","status":403,"details":{"a":"b"}}`)
 	_, err := j.official.FetchChallenge(service, identity, sid)
-	theirs, isTheirs := err.(*twilio.TwilioRestError)
+	theirs, isTheirs := errors.AsType[*twilio.TwilioRestError](err)
 	_, err = j.ours.Fetch(t.Context(), service, identity, sid)
-	mine, isMine := err.(*read.APIError)
+	mine, isMine := errors.AsType[*read.APIError](err)
 	if !isTheirs || !isMine {
 		t.Fatalf("got %v and %v", theirs, err)
 	}

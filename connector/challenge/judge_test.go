@@ -101,7 +101,7 @@ func (j *judge) compare(t *testing.T, name string, official, ours func() error, 
 	}
 }
 
-func ptr[T any](v T) *T { return &v }
+//go:fix inline
 
 // sameJSON compares parameters that hold JSON by what it means. The difference
 // is reasoned: the official client escapes <, > and &, which costs characters
@@ -148,7 +148,7 @@ func TestWritesLikeTheOfficialClient(t *testing.T) {
 	}, sameJSON("Details.Fields", "HiddenDetails"))
 	east := expires.In(time.FixedZone("east", 3600))
 	j.compare(t, "expiration in another zone", func() error {
-		_, err := j.official.CreateChallenge(service, identity, &verify.CreateChallengeParams{FactorSid: ptr(factor), ExpirationDate: &east})
+		_, err := j.official.CreateChallenge(service, identity, &verify.CreateChallengeParams{FactorSid: new(factor), ExpirationDate: &east})
 		return err
 	}, func() error {
 		_, err := j.ours.Create(t.Context(), service, identity, challenge.CreateParams{FactorSID: factor, ExpirationDate: east})
@@ -193,10 +193,10 @@ func officialCreate(p challenge.CreateParams) *verify.CreateChallengeParams {
 		o.DetailsFields = &fields
 	}
 	if p.HiddenDetails != nil {
-		o.HiddenDetails = ptr(any(p.HiddenDetails))
+		o.HiddenDetails = new(any(p.HiddenDetails))
 	}
 	if !p.AuthPayload.IsZero() {
-		o.AuthPayload = ptr(p.AuthPayload.Reveal())
+		o.AuthPayload = new(p.AuthPayload.Reveal())
 	}
 	return o
 }
@@ -204,10 +204,10 @@ func officialCreate(p challenge.CreateParams) *verify.CreateChallengeParams {
 func officialUpdate(p challenge.UpdateParams) *verify.UpdateChallengeParams {
 	o := &verify.UpdateChallengeParams{}
 	if p.AuthPayload != secret.String("") {
-		o.AuthPayload = ptr(p.AuthPayload.Reveal())
+		o.AuthPayload = new(p.AuthPayload.Reveal())
 	}
 	if p.Metadata != nil {
-		o.Metadata = ptr(any(p.Metadata))
+		o.Metadata = new(any(p.Metadata))
 	}
 	return o
 }

@@ -35,7 +35,6 @@ type Client struct {
 	brokers  []string
 	clientID string
 	addr     net.Addr
-	dial     DialFunc
 	link     *link
 	api      *kafkago.Client
 	writer   *kafkago.Writer
@@ -76,10 +75,7 @@ func NewClient(cfg Config) (*Client, error) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
 	}
-	c := &Client{
-		brokers: slices.Clone(cfg.Brokers), clientID: cfg.ClientID,
-		addr: kafkago.TCP(cfg.Brokers...), dial: dial,
-	}
+	c := &Client{brokers: slices.Clone(cfg.Brokers), clientID: cfg.ClientID, addr: kafkago.TCP(cfg.Brokers...)}
 	c.link = newLink(dial, func(dial DialFunc) *kafkago.Transport { return c.transport(dial, metadataTTL) })
 	c.api = &kafkago.Client{Addr: c.addr, Timeout: requestTimeout, Transport: c.link}
 	c.writer = &kafkago.Writer{

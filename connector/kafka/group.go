@@ -75,7 +75,7 @@ func (c *Client) RunGroup(ctx context.Context, cfg GroupConfig, h Handler) error
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	wires := newWires(c.dial)
+	wires := newWires(c.link.wires.dial)
 	conf := c.groupConfig(cfg, wires.dial)
 	if err := conf.Validate(); err != nil {
 		return &Error{Code: CodeInvalid, Op: "join group " + cfg.Group, Err: err}

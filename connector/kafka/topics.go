@@ -66,7 +66,7 @@ func (c *Client) Partitions(ctx context.Context, topic string) (int, error) {
 // brokers create the topic.
 func (c *Client) partitions(ctx context.Context, topic string) (int, error) {
 	op := "metadata of " + topic
-	wires := newWires(c.dial)
+	wires := newWires(c.link.wires.dial)
 	defer wires.cut()
 	transport := c.transport(wires.dial, requestTimeout, topic)
 	defer transport.CloseIdleConnections()

@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/kafka"
 )
 
@@ -37,9 +34,9 @@ const interruptGrace = 3 * time.Second
 
 // Run runs the demo until every request has its answer, its deadline passes or
 // ctx ends, stops every part of it, and counts. Whether all promises were kept
-// is in Summary.Problems; an error means that the demo itself did not work, or
-// that the plugin left work behind. A Summary is returned, beside an error too,
-// whenever there was something to count.
+// is in Summary.Problems; an error means that the demo itself did not work, that
+// the plugin left work behind, or that Options.Abort was used. A Summary is
+// returned, beside an error too, whenever something was counted.
 func Run(ctx context.Context, o Options) (*Summary, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -92,6 +89,9 @@ func (d *demo) play(ctx context.Context, w *world) (*Summary, error) {
 	stopErr := w.stopHost()
 	stopReading()
 	helpers.Wait()
+	if errors.Is(err, errGivenUp) {
+		return nil, err // whoever gives up does not want to wait for figures
+	}
 	d.phase("counting")
 	sum, countErr := d.count(ctx, w, int(st.feed.sent.Load()) < len(d.steps))
 	d.phase("done")
@@ -126,6 +126,8 @@ func pauseUnless(done <-chan struct{}, d time.Duration) {
 	}
 }
 
+var errGivenUp = errors.New("demo: given up, nothing was counted")
+
 // guard ends the work when the plugin is gone for good, or when the user gives
 // up; then it kills the plugin, so that nothing is waited for.
 func (d *demo) guard(ctx context.Context, h *host, stop context.CancelCauseFunc) {
@@ -134,7 +136,7 @@ func (d *demo) guard(ctx context.Context, h *host, stop context.CancelCauseFunc)
 	case <-h.ended:
 		stop(errors.New("demo: the plugin has ended"))
 	case <-d.opts.Abort:
-		stop(errors.New("demo: given up"))
+		stop(errGivenUp)
 		h.cancel()
 		h.kill()
 	}
@@ -182,80 +184,8 @@ func (d *demo) answers(ctx context.Context, f *feed) error {
 	return nil
 }
 
-// count makes the Summary. It goes on though ctx has ended.
-func (d *demo) count(ctx context.Context, w *world, unsent bool) (*Summary, error) {
-	early := ctx.Err() != nil
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), countTimeout)
-	defer cancel()
-	found, err := gather(ctx, w.kafka, demoTopics, w.created())
-	if err != nil {
-		return nil, err
-	}
-	a := settle(found)
-	unfinished := 0
-	if early && len(a.Missing) > 0 {
-		committed, err := positions(ctx, w.kafka, demoTopics.requests)
-		if err != nil {
-			return nil, err
-		}
-		a.Missing, unfinished = beyond(a.Missing, committed)
-	}
-	sum := d.summary(w)
-	sum.fill(a)
-	sum.Unfinished = unfinished
-	sum.Interrupted = early && (unsent || unfinished > 0)
-	if d.opts.inspect != nil {
-		d.opts.inspect(ctx, w)
-	}
-	return sum, nil
-}
-
-const countTimeout = 30 * time.Second
-
-// summary is everything but what is counted in the topics.
-func (d *demo) summary(w *world) *Summary {
-	st := w.host.supervisor.Status()
-	return &Summary{
-		Calls:   w.apiCalls(),
-		Retries: st.Counters.Retries, Breaker: breakerOf(st), BreakerOpens: st.Counters.BreakerOpens,
-		P50: toMilliseconds(st.Latency.P50), P99: toMilliseconds(st.Latency.P99),
-		Approved: w.phones.approved.Load(), Denied: w.phones.denied.Load(), Ignored: w.phones.ignored.Load(),
-		PID: os.Getpid(), PluginPID: int(w.host.pid.Load()), PluginRestarts: w.host.supervisor.Restarts(),
-		Seed: d.opts.Seed, ElapsedMS: time.Since(d.began).Milliseconds(),
-	}
-}
-
-// toMilliseconds keeps what the estimate is good for: tenths.
-func toMilliseconds(seconds float64) float64 { return math.Round(seconds*10_000) / 10 }
-
 func (d *demo) phase(name string) {
 	if st := d.stage.Load(); st != nil {
 		st.phase.Store(name)
 	}
-}
-
-// progress is what the view shows now.
-func (d *demo) progress() *progress {
-	st := d.stage.Load()
-	if st == nil {
-		return nil
-	}
-	w := st.world
-	api := w.api.Stats()
-	p := &progress{
-		Elapsed: time.Since(d.began), Phase: fmt.Sprint(st.phase.Load()), Seed: d.opts.Seed,
-		Total: len(d.steps), Sent: int(st.feed.sent.Load()),
-		Calls: w.apiCalls(), Creates: int(api.Creates), InFlight: int(api.Concurrent),
-		Approved: w.phones.approved.Load(), Denied: w.phones.denied.Load(), Ignored: w.phones.ignored.Load(),
-		Status: w.host.supervisor.Status(), PID: int(w.host.pid.Load()), Restarts: w.host.supervisor.Restarts(),
-	}
-	p.Answers, p.Outcomes, p.Letters = d.known.tally()
-	for _, n := range p.Answers {
-		p.Answered += n
-	}
-	if w.host.over() {
-		// The last that a plugin says is that it drains.
-		p.Status.State, p.Status.Lanes = connector.StateStopped, nil
-	}
-	return p
 }

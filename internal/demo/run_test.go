@@ -3,6 +3,8 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -176,13 +178,17 @@ func TestAbort(t *testing.T) {
 	t.Parallel()
 	abort := make(chan struct{})
 	o := testOptions(t)
-	o.Outage, o.Abort = time.Minute, abort
-	o.Out = &safeBuffer{await: "the API goes away", found: func() { close(abort) }}
-	sum, err := Run(t.Context(), o)
-	if err == nil || plugin.CodeOf(err) == "" || sum == nil {
+	out := &safeBuffer{await: "the API goes away", found: func() { close(abort) }}
+	o.Outage, o.Abort, o.Out = time.Minute, abort, out
+	if sum, err := Run(t.Context(), o); sum != nil || !errors.Is(err, errGivenUp) {
 		t.Fatalf("%+v, %v", sum, err)
 	}
-	gone(t, sum.PluginPID)
+	var pid int
+	_, after, _ := strings.Cut(out.String(), "plugin process ")
+	if _, err := fmt.Sscanf(after, "%d", &pid); err != nil {
+		t.Fatalf("%v in %s", err, out)
+	}
+	gone(t, pid)
 }
 
 // TestInterruptAtTheStart: nothing has been sent, so there is nothing to count.

@@ -26,18 +26,26 @@ func TestErrorForms(t *testing.T) {
 		body   string
 		want   APIError
 	}{
-		"the API's own": {403, "application/json",
+		"the API's own": {
+			403, "application/json",
 			`{"code":60318,"message":"Factor is unverified","more_info":"https://www.twilio.com/docs/errors/60318","status":403,"details":{"factor":"YF1"}}`,
-			APIError{Code: 60318, Message: "Factor is unverified", MoreInfo: "https://www.twilio.com/docs/errors/60318", Details: []byte(`{"factor":"YF1"}`)}},
-		"without details": {404, "application/json",
+			APIError{Code: 60318, Message: "Factor is unverified", MoreInfo: "https://www.twilio.com/docs/errors/60318", Details: []byte(`{"factor":"YF1"}`)},
+		},
+		"without details": {
+			404, "application/json",
 			`{"code":20404,"message":"Not here","more_info":"m","status":404,"details":null}`,
-			APIError{Code: 20404, Message: "Not here", MoreInfo: "m"}},
-		"RFC 9457": {400, "application/problem+json",
+			APIError{Code: 20404, Message: "Not here", MoreInfo: "m"},
+		},
+		"RFC 9457": {
+			400, "application/problem+json",
 			`{"type":"https://www.twilio.com/docs/errors/20001","title":"Bad request","detail":"PageSize is 0","status":400,"code":20001,"errors":[{"pointer":"/PageSize"}]}`,
-			APIError{Code: 20001, Message: "PageSize is 0", MoreInfo: "https://www.twilio.com/docs/errors/20001", Details: []byte(`[{"pointer":"/PageSize"}]`)}},
-		"RFC 9457 without detail": {400, "application/problem+json",
+			APIError{Code: 20001, Message: "PageSize is 0", MoreInfo: "https://www.twilio.com/docs/errors/20001", Details: []byte(`[{"pointer":"/PageSize"}]`)},
+		},
+		"RFC 9457 without detail": {
+			400, "application/problem+json",
 			`{"type":"about:blank","title":"Bad request","status":400}`,
-			APIError{Message: "Bad request", MoreInfo: "about:blank"}},
+			APIError{Message: "Bad request", MoreInfo: "about:blank"},
+		},
 		"code as text":                    {429, "application/json", `{"code":"20429","message":"m"}`, APIError{Code: 20429, Message: "m"}},
 		"code of no sense":                {400, "application/json", `{"code":-1.5,"message":"m"}`, APIError{Message: "m"}},
 		"code beside an odd message":      {400, "application/json", `{"code":60306,"message":{"en":"m"}}`, APIError{Code: 60306}},

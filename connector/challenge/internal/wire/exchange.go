@@ -74,7 +74,7 @@ func (c *Client) send(ctx context.Context, method string, u *url.URL, body []byt
 	}
 	for try := 1; ; try++ {
 		var e evidence
-		resp, err := c.rt.RoundTrip(c.request(e.watch(ctx), method, u, body))
+		resp, err := c.rt.RoundTrip(c.request(e.watch(ctx), method, u, body)) //nolint:bodyclose // receive closes it
 		if err == nil {
 			return c.receive(ctx, resp)
 		}

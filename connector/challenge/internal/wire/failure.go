@@ -36,8 +36,8 @@ func (f *Failure) Error() string {
 // Unwrap gives the cause: a context error, a network error or a fault's text.
 func (f *Failure) Unwrap() error { return f.Err }
 
-func invalid(format string, args ...any) *Failure {
-	return &Failure{Kind: Invalid, Err: fmt.Errorf(format, args...)}
+func invalid(fault string) *Failure {
+	return &Failure{Kind: Invalid, Err: errors.New(fault)}
 }
 
 // failure names the end of a call that was begun with ctx. An ended context

@@ -33,7 +33,7 @@ func TestConnectionsAreReused(t *testing.T) {
 		})
 		c := newClient(t, "http://127.0.0.1:1", Config{Transport: newTransport(0, p.dial)})
 		for _, want := range answers {
-			a, f := post(t, c, t.Context(), "1")
+			a, f := post(t.Context(), t, c, "1")
 			if f != nil || a.Status != want.status || string(a.Body) != want.body {
 				t.Fatalf("got %+v, %v, want status %d", a, f, want.status)
 			}
@@ -55,7 +55,7 @@ func TestManyAtOnceAreKept(t *testing.T) {
 			var wg sync.WaitGroup
 			for range calls {
 				wg.Go(func() {
-					if _, f := post(t, c, t.Context(), "1"); f != nil {
+					if _, f := post(t.Context(), t, c, "1"); f != nil {
 						t.Error(f)
 					}
 				})
@@ -76,7 +76,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		s := httptest.NewServer(http.RedirectHandler(other.URL, status))
 		c := newClient(t, s.URL, Config{})
-		a, f := post(t, c, t.Context(), "1")
+		a, f := post(t.Context(), t, c, "1")
 		if f != nil || a.Status != status {
 			t.Errorf("got %+v, %v, want the %d itself", a, f, status)
 		}
@@ -128,7 +128,7 @@ func TestRequestHeaders(t *testing.T) {
 		{Config{}, testAccount, "countersign/" + version()},
 		{Config{Username: "SK1", UserAgent: "other/1"}, "SK1", "other/1"},
 	} {
-		if _, f := post(t, newClient(t, s.URL, tc.cfg), t.Context(), "1"); f != nil {
+		if _, f := post(t.Context(), t, newClient(t, s.URL, tc.cfg), "1"); f != nil {
 			t.Fatal(f)
 		}
 		r := <-got
@@ -150,7 +150,7 @@ func TestRequestHeaders(t *testing.T) {
 func TestHighestBodyBound(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "{}") }))
 	defer s.Close()
-	a, f := post(t, newClient(t, s.URL, Config{MaxBodyBytes: math.MaxInt64}), t.Context(), "1")
+	a, f := post(t.Context(), t, newClient(t, s.URL, Config{MaxBodyBytes: math.MaxInt64}), "1")
 	if f != nil || string(a.Body) != "{}" {
 		t.Errorf("got %+v, %v", a, f)
 	}

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-func post(t *testing.T, c *Client, ctx context.Context, id string) (*Answer, *Failure) {
+func post(ctx context.Context, t *testing.T, c *Client, id string) (*Answer, *Failure) {
 	t.Helper()
 	u, f := c.Challenges(testService, testIdentity, "")
 	if f != nil {
@@ -34,17 +34,17 @@ func wantFailure(t *testing.T, f *Failure, kind Kind, sent bool) {
 
 func TestNotSentWithoutConnection(t *testing.T) {
 	t.Run("refused", func(t *testing.T) {
-		_, f := post(t, newClient(t, "http://"+closedPort(t), Config{}), t.Context(), "1")
+		_, f := post(t.Context(), t, newClient(t, "http://"+closedPort(t), Config{}), "1")
 		wantFailure(t, f, NotSent, false)
 	})
 	t.Run("refused, other transport", func(t *testing.T) {
-		_, f := post(t, newClient(t, "http://"+closedPort(t), Config{Transport: &http.Transport{}}), t.Context(), "1")
+		_, f := post(t.Context(), t, newClient(t, "http://"+closedPort(t), Config{Transport: &http.Transport{}}), "1")
 		wantFailure(t, f, NotSent, false)
 	})
 	t.Run("no such host", func(t *testing.T) {
 		missing := &net.DNSError{Err: "no such host", IsNotFound: true}
 		tr := newTransport(1, func(context.Context, string, string) (net.Conn, error) { return nil, missing })
-		_, f := post(t, newClient(t, "https://verify.example", Config{Transport: tr}), t.Context(), "1")
+		_, f := post(t.Context(), t, newClient(t, "https://verify.example", Config{Transport: tr}), "1")
 		wantFailure(t, f, NotSent, false)
 		if !errors.Is(f, missing) {
 			t.Errorf("the cause is lost: %v", f)
@@ -55,12 +55,12 @@ func TestNotSentWithoutConnection(t *testing.T) {
 		s.Config.ErrorLog = log.New(io.Discard, "", 0)
 		s.StartTLS()
 		defer s.Close()
-		_, f := post(t, newClient(t, s.URL, Config{}), t.Context(), "1")
+		_, f := post(t.Context(), t, newClient(t, s.URL, Config{}), "1")
 		wantFailure(t, f, NotSent, false)
 	})
 	t.Run("no handshake", func(t *testing.T) {
 		base := rawServer(t, func(net.Conn, int) {})
-		_, f := post(t, newClient(t, strings.Replace(base, "http", "https", 1), Config{}), t.Context(), "1")
+		_, f := post(t.Context(), t, newClient(t, strings.Replace(base, "http", "https", 1), Config{}), "1")
 		wantFailure(t, f, NotSent, false)
 	})
 }
@@ -68,13 +68,13 @@ func TestNotSentWithoutConnection(t *testing.T) {
 func TestOtherTransports(t *testing.T) {
 	broken := errors.New("broken")
 	c := newClient(t, "http://127.0.0.1:1", Config{Transport: roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, broken })})
-	_, f := post(t, c, t.Context(), "1")
+	_, f := post(t.Context(), t, c, "1")
 	wantFailure(t, f, NoAnswer, true) // it says nothing of connections: the worst is assumed
 	if !errors.Is(f, broken) {
 		t.Errorf("the cause is lost: %v", f)
 	}
 	base := rawServer(t, func(conn net.Conn, _ int) { readRequest(t, conn) })
-	_, f = post(t, newClient(t, base, Config{Transport: &http.Transport{}}), t.Context(), "1")
+	_, f = post(t.Context(), t, newClient(t, base, Config{Transport: &http.Transport{}}), "1")
 	wantFailure(t, f, NoAnswer, true)
 }
 
@@ -88,11 +88,11 @@ func TestContextEndedBefore(t *testing.T) {
 	c := newClient(t, s.URL, Config{})
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, f := post(t, c, canceled, "1")
+	_, f := post(canceled, t, c, "1")
 	wantFailure(t, f, Canceled, false)
 	expired, cancel := context.WithDeadline(t.Context(), time.Unix(1, 0))
 	defer cancel()
-	_, f = post(t, c, expired, "1")
+	_, f = post(expired, t, c, "1")
 	wantFailure(t, f, Canceled, false)
 	if !errors.Is(f, context.DeadlineExceeded) {
 		t.Errorf("the cause is lost: %v", f)
@@ -107,7 +107,7 @@ func TestCanceledWhileWaiting(t *testing.T) {
 		cancel(why)
 		_, _ = io.Copy(io.Discard, conn) // until the client leaves
 	})
-	_, f := post(t, newClient(t, base, Config{}), ctx, "1")
+	_, f := post(ctx, t, newClient(t, base, Config{}), "1")
 	wantFailure(t, f, Canceled, true)
 	if !errors.Is(f, context.Canceled) || !errors.Is(f, why) {
 		t.Errorf("want the context's error and its cause, got %v", f)
@@ -130,7 +130,7 @@ func TestCanceledInsideOfTheBody(t *testing.T) {
 		close(got) // the headers are here; the body never will be
 		return resp, err
 	})})
-	_, f := post(t, c, ctx, "1")
+	_, f := post(ctx, t, c, "1")
 	wantFailure(t, f, Canceled, true)
 	if statusOf(f.Answer) != 201 {
 		t.Errorf("the status that had come is lost: %+v", f)
@@ -146,7 +146,7 @@ func TestCanceledWhileDialing(t *testing.T) {
 		return nil, io.ErrUnexpectedEOF
 	})
 	defer close(release)
-	_, f := post(t, newClient(t, "https://verify.example", Config{Transport: tr}), ctx, "1")
+	_, f := post(ctx, t, newClient(t, "https://verify.example", Config{Transport: tr}), "1")
 	wantFailure(t, f, Canceled, false)
 }
 
@@ -200,7 +200,7 @@ func TestTimeouts(t *testing.T) {
 					defer cancel()
 				}
 				begin := time.Now()
-				_, f := post(t, c, ctx, "1")
+				_, f := post(ctx, t, c, "1")
 				wantFailure(t, f, Timeout, tc.sent)
 				if !errors.Is(f, context.DeadlineExceeded) {
 					t.Errorf("the cause is lost: %v", f)

@@ -79,14 +79,14 @@ func TestStaleConnection(t *testing.T) {
 				var warm sync.WaitGroup
 				for range tc.dying {
 					warm.Go(func() {
-						if _, f := post(t, c, t.Context(), "warm"); f != nil {
+						if _, f := post(t.Context(), t, c, "warm"); f != nil {
 							t.Error(f)
 						}
 					})
 				}
 				warm.Wait()
 
-				_, f := post(t, c, t.Context(), "counts")
+				_, f := post(t.Context(), t, c, "counts")
 				if tc.kind == "" && f != nil {
 					t.Fatal(f)
 				}
@@ -179,7 +179,7 @@ func TestClosingRace(t *testing.T) {
 		wg.Go(func() {
 			for i := range 100 {
 				id := strconv.Itoa(worker) + "-" + strconv.Itoa(i)
-				_, f := post(t, c, t.Context(), id)
+				_, f := post(t.Context(), t, c, id)
 				if f == nil {
 					continue
 				}
