@@ -89,7 +89,7 @@ func (a *account) stateChanged(_ string, from, to gobreaker.State) {
 	a.update(func() { a.state = to })
 	if to == gobreaker.StateOpen && from == gobreaker.StateClosed {
 		a.stats.breakerOpened(a.name)
-		a.log.Warn("circuit breaker opened: intake pauses, no call goes out", "probe_in", a.open)
+		a.log.Warn("circuit breaker opened: intake pauses, no call goes out", "probe_in", a.open.String())
 	}
 	if to == gobreaker.StateClosed {
 		a.log.Info("circuit breaker closed: calls go out again")

@@ -88,7 +88,7 @@ func (a *account) attempt(mayCall, callCtx context.Context, e *entry) (end attem
 	end.called = time.Now()
 	a.stats.callBegan()
 	end.answer, end.err = a.caller.call(callCtx, e.req, pay)
-	a.stats.callEnded(string(e.req.Operation), time.Since(end.called))
+	a.stats.callEnded(string(e.req.Operation), time.Since(end.called), wasSent(end.err))
 	end.verdict = a.judge(callCtx, isWrite(e.req.Operation), end.answer, end.err, done)
 	return end
 }

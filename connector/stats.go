@@ -125,9 +125,14 @@ func (s *stats) callBegan() {
 	s.metrics.inFlight.Inc()
 }
 
-func (s *stats) callEnded(operation string, took time.Duration) {
+// callEnded counts a call's time if it was sent: a refused connection says
+// nothing about how long the API takes.
+func (s *stats) callEnded(operation string, took time.Duration, sent bool) {
 	s.inFlight.Add(-1)
 	s.metrics.inFlight.Dec()
+	if !sent {
+		return
+	}
 	s.metrics.callSeconds.WithLabelValues(operation).Observe(took.Seconds())
 	s.mu.Lock()
 	s.latency.add(took)

@@ -27,7 +27,7 @@ type GroupConfig struct {
 const (
 	heartbeatInterval = time.Second
 	joinBackoff       = time.Second
-	watchInterval     = 5 * time.Second
+	watchInterval     = 5 * time.Second // for partitions that have been added
 	// leaveTimeout bounds how long a member that has nothing left to do takes
 	// to say goodbye. A first join that the group does not answer in this time
 	// is given up: the group then counts a member that is not there until its
@@ -101,18 +101,19 @@ func (c *Client) groupConfig(cfg GroupConfig, dial DialFunc) kafkago.ConsumerGro
 		heartbeat = min(heartbeat, cfg.SessionTimeout/3)
 	}
 	return kafkago.ConsumerGroupConfig{
-		ID:                     cfg.Group,
-		Brokers:                c.brokers,
-		Dialer:                 &kafkago.Dialer{ClientID: c.clientID, Timeout: requestTimeout, DialFunc: dial},
-		Topics:                 []string{cfg.Topic},
-		HeartbeatInterval:      heartbeat,
-		SessionTimeout:         cfg.SessionTimeout,
-		RebalanceTimeout:       cfg.RebalanceTimeout,
-		JoinGroupBackoff:       joinBackoff,
-		WatchPartitionChanges:  true,
-		PartitionWatchInterval: watchInterval,
-		StartOffset:            kafkago.FirstOffset,
-		Timeout:                requestTimeout,
+		ID:                cfg.Group,
+		Brokers:           c.brokers,
+		Dialer:            &kafkago.Dialer{ClientID: c.clientID, Timeout: requestTimeout, DialFunc: dial},
+		Topics:            []string{cfg.Topic},
+		HeartbeatInterval: heartbeat,
+		SessionTimeout:    cfg.SessionTimeout,
+		RebalanceTimeout:  cfg.RebalanceTimeout,
+		JoinGroupBackoff:  joinBackoff,
+		// Its own watch on the topic holds up the heartbeats while it asks, and
+		// makes brokers create a topic that has been deleted.
+		WatchPartitionChanges: false,
+		StartOffset:           kafkago.FirstOffset,
+		Timeout:               requestTimeout,
 		ErrorLogger: kafkago.LoggerFunc(func(format string, args ...any) {
 			// What matters of it is reported by Unjoined too.
 			cfg.Logger.Debug("consumer group: " + fmt.Sprintf(format, args...))

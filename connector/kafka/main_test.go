@@ -95,9 +95,10 @@ func (w *world) franz(opts ...kgo.Opt) *kgo.Client {
 	return c
 }
 
-// plainProducer writes to the partition that each record names.
+// plainProducer writes to the partition that each record names. It lingers so
+// that what is given to it at once becomes one batch.
 func (w *world) plainProducer(opts ...kgo.Opt) *kgo.Client {
-	return w.franz(append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(0))...)
+	return w.franz(append(opts, kgo.RecordPartitioner(kgo.ManualPartitioner()), kgo.ProducerLinger(5*time.Millisecond))...)
 }
 
 // txnProducer does the same in transactions.

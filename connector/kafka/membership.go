@@ -35,6 +35,7 @@ func newMembership(ctx context.Context, c *Client, cfg GroupConfig, h Handler) *
 var (
 	errRebalance = errors.New("kafka: the generation of the group has ended")
 	errGivenUp   = errors.New("kafka: another session of the generation has given up")
+	errOutgrown  = errors.New("kafka: the topic has another number of partitions")
 )
 
 // serve starts a generation. kafka-go ends it, and with it the heartbeats, when
@@ -83,9 +84,20 @@ func (m *membership) generation(genCtx context.Context, gen *kafkago.Generation)
 			cancel(errGivenUp)
 		})
 	}
+	m.watch(ctx, a.Total)
+	cancel(errOutgrown)
 	sessions.Wait()
-	<-ctx.Done()
 	m.handler.Revoked()
+}
+
+// watch returns when ctx ends or the topic has another number of partitions.
+func (m *membership) watch(ctx context.Context, total int) {
+	for wait(ctx, watchInterval) {
+		n, err := m.client.partitions(ctx, m.cfg.Topic)
+		if err == nil && n != total {
+			return
+		}
+	}
 }
 
 // assignment is what the generation gives to this member. The total is asked

@@ -60,9 +60,7 @@ func (p patience) limit(code ErrorCode) time.Duration {
 // ended.
 func canceled(ctx context.Context, err error) error {
 	var e *Error
-	if !errors.As(err, &e) {
-		return err
-	}
+	_ = errors.As(err, &e) // only an *Error has a code to be patient with
 	return &Error{Code: CodeCanceled, Op: e.Op, Err: fmt.Errorf("%w while waiting after: %w", context.Cause(ctx), e.Err)}
 }
 
