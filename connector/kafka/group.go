@@ -153,6 +153,7 @@ func (m *membership) follow(group *kafkago.ConsumerGroup) {
 		case err == nil:
 			m.serve(gen)
 		case !errors.Is(err, kafkago.RebalanceInProgress):
+			m.member = "" // kafka-go joins as somebody new
 			m.handler.Unjoined(wrap(m.ctx, "join group "+m.cfg.Group, err))
 		default:
 			// A rebalance that starts while this one was joining is normal

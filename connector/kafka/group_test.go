@@ -119,6 +119,7 @@ func TestCommitOfFormerOwnerIsRefused(t *testing.T) {
 		a := w.join(j, "a", GroupConfig{}, nil)
 		owns(t, j, map[*member]int{a: 2})
 		old := a.session(0)
+		old.client = w.client() // a's own is closed when it has left
 		if err := old.Commit(t.Context(), Position{Offset: 5}); err != nil {
 			t.Fatal(err)
 		}

@@ -72,8 +72,12 @@ func (w *world) join(j *journal, name string, conf GroupConfig, work func(contex
 	over := make(chan struct{})
 	go func() {
 		defer close(over)
-		m.left <- c.RunGroup(ctx, conf, m)
+		err := c.RunGroup(ctx, conf, m)
 		j.add("%s left", name)
+		if err := c.Close(); err != nil {
+			w.t.Error(err)
+		}
+		m.left <- err
 	}()
 	w.t.Cleanup(func() { cancel(); <-over })
 	return m

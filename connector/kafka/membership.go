@@ -18,7 +18,7 @@ type membership struct {
 	handler Handler
 	ctx     context.Context // ends when the member shall leave
 	stop    context.CancelFunc
-	member  string         // the member id of the last generation; follow's and finish's
+	member  string         // the member id, where it is known; follow's and finish's
 	serving sync.WaitGroup // the generation whose handler calls are not over
 	left    chan struct{}  // closed when the member has said goodbye
 

@@ -147,6 +147,30 @@ func TestUnavailableInABubble(t *testing.T) {
 	})
 }
 
+func TestCloseWaitsForHandlers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		leave := make(chan struct{})
+		a := handled(t, emulator.Config{BeforeWork: func(emulator.Operation, *http.Request) { <-leave }})
+		a.pushFactor()
+		answered, closed := make(chan struct{}), make(chan struct{})
+		go func() {
+			a.want(a.get(challenges(identity)), 200, 0)
+			close(answered)
+		}()
+		synctest.Wait()
+		go func() { closeIt(t, a.e); close(closed) }()
+		synctest.Wait()
+		select {
+		case <-closed:
+			t.Error("Close did not wait")
+		default:
+		}
+		close(leave)
+		<-answered
+		<-closed
+	})
+}
+
 func TestCloseCutsLatencyShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := handled(t, emulator.Config{Faults: emulator.Faults{Latency: emulator.Latency{Fixed: time.Hour}}})

@@ -163,7 +163,7 @@ func (e *Emulator) Close(ctx context.Context) error {
 	e.mu.Lock()
 	first := !e.isClosed
 	e.isClosed = true
-	server, served := e.server, e.served
+	server, served, g := e.server, e.served, e.gate
 	e.mu.Unlock()
 	if first {
 		e.outage.mu.Lock() // no outage begins behind the wait below
@@ -173,11 +173,12 @@ func (e *Emulator) Close(ctx context.Context) error {
 	e.outages.Wait()
 	var err error
 	if server != nil {
+		_ = g.Close() // never fails
+		<-served      // nothing is accepted from here on, so that none is missed below
 		e.lines.dropFresh()
 		if err = server.Shutdown(ctx); err != nil {
 			_ = server.Close()
 		}
-		<-served
 		<-e.lines.drained()
 	}
 	<-e.handlers.empty()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -40,6 +41,11 @@ func TestShutGentlyAcceptsWhatIsQueued(t *testing.T) {
 		g.shut(true)
 		close(shut)
 	}()
+	for begun := false; !begun; runtime.Gosched() { // nobody accepts before shutting has begun
+		g.mu.Lock()
+		begun = g.drain
+		g.mu.Unlock()
+	}
 	served := make(chan error)
 	go func() {
 		for {

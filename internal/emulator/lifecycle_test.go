@@ -44,7 +44,11 @@ func TestStartAndClose(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = silent.Close() }()
+	begin := time.Now()
 	closeIt(t, e)
+	if took := time.Since(begin); took > 4*time.Second { // net/http's own patience is 5 s
+		t.Errorf("Close took %v", took)
+	}
 	closeIt(t, e)
 	wantCode(t, "Start after Close", e.Start(t.Context()), emulator.CodeState)
 	if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {

@@ -36,8 +36,10 @@ func (o *outageState) draining() bool    { return o.is(outageGraceful) }
 // Outage makes the API unreachable for d without leaving a call in doubt. New
 // connections are refused. A request in progress is answered in full, and so is
 // one more request on each connection that stands, since its caller may just be
-// sending it; these answers carry "Connection: close". No idle connection is closed from this
-// side. Outage returns once connections are refused. It needs Start.
+// sending it; these answers carry "Connection: close". No idle connection is
+// closed from this side. Whoever dials within the few milliseconds that shutting
+// takes is refused too, but learns it a second later (the kernel repeats its
+// SYN). Outage returns once connections are refused. It needs Start.
 func (e *Emulator) Outage(d time.Duration) error { return e.beginOutage(outageGraceful, d, nil) }
 
 // OutageHard makes the API unreachable for d as if its machine had died:
