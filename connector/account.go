@@ -40,13 +40,21 @@ type account struct {
 	stats       *stats
 	changed     func() // tells the lanes
 
-	skew atomic.Int64 // nanoseconds that the API's clock is ahead of ours
+	clock apiClock
+	held  atomic.Int64 // records of all lanes without an outcome
+	trial atomic.Bool  // the breaker has closed, but no write has succeeded since
 
 	mu           sync.Mutex
 	state        gobreaker.State
 	refused      bool // the credentials
+	refusedAt    time.Time
+	refusals     int            // in a row, for the pause between probes
+	reopened     int            // times in a row that the breaker opened again in its trial
+	waiting      map[int]func() // what to call when the account becomes blocked
+	nextWaiting  int
 	blockedSince time.Time
 	blockedTotal time.Duration
+	freeSince    time.Time // of the last end of a block
 	target       probeTarget
 	wake         chan struct{} // to the prober; capacity 1
 }
@@ -64,7 +72,7 @@ func newAccount(name string, cfg AccountConfig, c caller, l *ratelimit.Limiter, 
 	a := &account{
 		name: name, caller: c, limiter: l, open: cfg.Breaker.Open,
 		concurrency: cfg.Rate.Concurrency, log: log.With("account", name), stats: st, changed: changed,
-		wake: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), waiting: map[int]func(){},
 	}
 	b := cfg.Breaker
 	a.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
@@ -74,6 +82,9 @@ func newAccount(name string, cfg AccountConfig, c caller, l *ratelimit.Limiter, 
 		BucketPeriod: max(b.Window/10, time.Millisecond),
 		Timeout:      b.Open,
 		ReadyToTrip: func(c gobreaker.Counts) bool {
+			if a.trial.Load() && c.TotalFailures > 0 {
+				return true // one failure is enough while it is on trial
+			}
 			answered := c.TotalSuccesses + c.TotalFailures
 			return int(c.TotalFailures) >= b.Failures && float64(c.TotalFailures) >= b.Ratio*float64(answered)
 		},
@@ -86,7 +97,16 @@ func newAccount(name string, cfg AccountConfig, c caller, l *ratelimit.Limiter, 
 
 // stateChanged runs under gobreaker's mutex.
 func (a *account) stateChanged(_ string, from, to gobreaker.State) {
-	a.update(func() { a.state = to })
+	relapse := from == gobreaker.StateClosed && a.trial.Load()
+	if to == gobreaker.StateClosed {
+		a.trial.Store(true)
+	}
+	a.update(func() {
+		a.state = to
+		if relapse {
+			a.reopened++
+		}
+	})
 	if to == gobreaker.StateOpen && from == gobreaker.StateClosed {
 		a.stats.breakerOpened(a.name)
 		a.log.Warn("circuit breaker opened: intake pauses, no call goes out", "probe_in", a.open.String())
@@ -106,8 +126,12 @@ func (a *account) update(change func()) {
 	switch {
 	case before == notBlocked && after != notBlocked:
 		a.blockedSince = now
+		for _, tell := range a.waiting {
+			tell()
+		}
 	case before != notBlocked && after == notBlocked:
 		a.blockedTotal += now.Sub(a.blockedSince)
+		a.freeSince = now
 	}
 	a.mu.Unlock()
 	if before == after {
@@ -159,7 +183,71 @@ func (a *account) credentialsRefused(err error) {
 	if first {
 		a.log.Error("the API refuses the account's credentials: its records wait, nothing is lost; correct the credentials and restart", "error", err)
 	}
-	a.update(func() { a.refused = true })
+	a.update(func() {
+		if first {
+			a.refusals++
+		}
+		a.refused, a.refusedAt = true, time.Now()
+	})
+}
+
+// authenticated takes note that a call that began at the given time was let in.
+// Only calls that began after the refusal count, and while it lasts these are
+// probes. Writes that succeed end the doubt altogether.
+func (a *account) authenticated(began time.Time, write bool) {
+	a.update(func() {
+		if a.refused && began.After(a.refusedAt) {
+			a.refused = false
+		}
+		if write && !a.refused {
+			a.refusals = 0
+		}
+	})
+}
+
+// worked takes note of a call that was no failure. The trial after an outage
+// ends with the first write, because a probe only shows that reads work, or
+// when nothing has failed for a while.
+func (a *account) worked(write bool) {
+	if !a.trial.Load() {
+		return
+	}
+	a.mu.Lock()
+	over := write || a.state == gobreaker.StateClosed && time.Since(a.freeSince) > trialTime
+	if over {
+		a.reopened = 0
+	}
+	a.mu.Unlock()
+	if over && a.trial.CompareAndSwap(true, false) {
+		a.changed()
+	}
+}
+
+// trialTime is how long a trial lasts without a write and without a failure.
+const trialTime = 15 * time.Second
+
+// slots is how many attempts one lane may have under way: one while the
+// account is on trial, so that a write that still fails is not many writes.
+func (a *account) slots() int {
+	if a.trial.Load() {
+		return 1
+	}
+	return a.concurrency
+}
+
+// whenBlocked calls tell, which must not block, once the account becomes
+// blocked, unless the returned function is called first.
+func (a *account) whenBlocked(tell func()) (forget func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	id := a.nextWaiting
+	a.nextWaiting++
+	a.waiting[id] = tell
+	return func() {
+		a.mu.Lock()
+		delete(a.waiting, id)
+		a.mu.Unlock()
+	}
 }
 
 func (a *account) remember(t probeTarget) {
@@ -169,23 +257,7 @@ func (a *account) remember(t probeTarget) {
 }
 
 // now is the API's clock as far as its answers have shown it.
-func (a *account) now() time.Time { return time.Now().Add(time.Duration(a.skew.Load())) }
-
-// minSkew is how far the API's clock must be off before it is followed: its
-// Date header has a resolution of one second and is as old as the answer took.
-const minSkew = 2 * time.Second
-
-// saw takes the API's clock from an answer's Date header.
-func (a *account) saw(date time.Time) {
-	if date.IsZero() {
-		return
-	}
-	skew := time.Until(date.Add(500 * time.Millisecond))
-	if skew.Abs() < minSkew {
-		skew = 0
-	}
-	a.skew.Store(int64(skew))
-}
+func (a *account) now() time.Time { return a.clock.now(time.Now()) }
 
 func (a *account) status() AccountStatus {
 	snap := a.limiter.Snapshot()
@@ -212,17 +284,28 @@ func (a *account) probe(ctx context.Context) {
 			return
 		case <-a.wake:
 		}
-		for reason := a.blocked(); reason != notBlocked; reason = a.blocked() {
-			pause := a.open
-			if reason == blockedCredentials {
-				pause = credentialProbe
-			}
+		for a.blocked() != notBlocked {
+			pause := a.probePause()
 			if !sleep(ctx, pause) {
 				return
 			}
 			a.probeOnce(ctx)
 		}
 	}
+}
+
+// maxDoublings bounds how far the pause before a probe grows: sixteen times.
+const maxDoublings = 4
+
+// probePause is how long to wait before the next probe. It doubles with each
+// relapse: where reads work and writes do not, each return costs writes.
+func (a *account) probePause() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.blockedLocked() == blockedCredentials {
+		return credentialProbe << min(max(0, a.refusals-1), maxDoublings)
+	}
+	return a.open << min(a.reopened, maxDoublings)
 }
 
 func (a *account) probeOnce(ctx context.Context) {
@@ -239,8 +322,9 @@ func (a *account) probeOnce(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	began := time.Now()
 	ans, err := a.caller.probe(ctx, target)
-	v := a.judge(ctx, false, ans, err, done)
+	v := a.judge(ctx, judged{write: false, began: began, answer: ans, err: err}, done)
 	a.log.Debug("probed", "class", v.Class, "reason", v.Reason)
 }
 

@@ -40,12 +40,9 @@ type attemptEnd struct {
 func (a *account) attempt(mayCall, callCtx context.Context, e *entry) (end attemptEnd) {
 	end.entry = e
 	defer func() { end.ended = time.Now() }()
-	release, err := a.acquire(mayCall, e)
-	if err != nil {
-		end.kind = endInterrupted
-		if mayCall.Err() == nil {
-			end.kind, end.why = endExpired, "it was still waiting for the rate limit when its time ended"
-		}
+	release, kind := a.acquire(mayCall, e)
+	if kind != endCalled {
+		end.kind, end.why = kind, "its time ended while it waited for the rate limit"
 		return end
 	}
 	defer func() { release() }()
@@ -75,49 +72,87 @@ func (a *account) attempt(mayCall, callCtx context.Context, e *entry) (end attem
 		return end
 	}
 	a.remember(probeTarget{e.req.ServiceSID, e.req.Identity})
-	pay := func(ctx context.Context) error {
+	stopped := endCalled
+	pay := func(context.Context) error {
 		// The slot goes back first: with one slot in all, waiting for a second
 		// would be for ever.
 		release()
-		next, err := a.limiter.Acquire(ctx)
-		if err == nil {
-			release = next
+		release = func() {}
+		next, kind := a.acquire(mayCall, e)
+		if kind == endCalled && a.blocked() != notBlocked {
+			next()
+			kind = endParked
 		}
-		return err
+		if kind != endCalled {
+			stopped = kind
+			return errListStopped
+		}
+		release = next
+		return nil
 	}
 	end.called = time.Now()
 	a.stats.callBegan()
 	end.answer, end.err = a.caller.call(callCtx, e.req, pay)
 	a.stats.callEnded(string(e.req.Operation), time.Since(end.called), wasSent(end.err))
-	end.verdict = a.judge(callCtx, isWrite(e.req.Operation), end.answer, end.err, done)
+	if stopped != endCalled {
+		done(errCallExcluded)
+		end.kind, end.why = stopped, "its time ended between two pages of its list"
+		return end
+	}
+	end.verdict = a.judge(callCtx, judged{
+		write: isWrite(e.req.Operation), began: end.called, answer: end.answer, err: end.err,
+	}, done)
 	return end
 }
 
-// acquire waits for the rate limit, at most until the record is too late.
-func (a *account) acquire(mayCall context.Context, e *entry) (func(), error) {
+// errListStopped ends a list whose next page must not be asked for.
+var errListStopped = errors.New("the list was stopped between two pages")
+
+// acquire waits for the rate limit, at most until the record is too late or
+// the account is blocked: what waits behind a block would only keep the probe
+// from its turn. It returns endCalled if the call may be made, and else why not.
+func (a *account) acquire(mayCall context.Context, e *entry) (release func(), kind endKind) {
 	left := deadline(e).Sub(a.now())
+	if left <= 0 {
+		return nil, endExpired
+	}
 	ctx, cancel := context.WithTimeout(mayCall, left)
 	defer cancel()
-	if left <= 0 {
-		// Let the freshness check say it, with a free slot or without.
-		return func() {}, nil
+	defer a.whenBlocked(cancel)()
+	release, err := a.limiter.Acquire(ctx)
+	switch {
+	case err == nil:
+		return release, endCalled
+	case mayCall.Err() != nil:
+		return nil, endInterrupted
+	case a.blocked() != notBlocked:
+		return nil, endParked
+	default:
+		return nil, endExpired
 	}
-	return a.limiter.Acquire(ctx)
+}
+
+// judged is a call's end.
+type judged struct {
+	write  bool
+	began  time.Time
+	answer answer
+	err    error
 }
 
 // judge classifies an answer and tells the breaker, the limiter and the
 // account's credentials about it.
-func (a *account) judge(ctx context.Context, write bool, ans answer, err error, done func(error)) challenge.Verdict {
-	v := classify(write, err)
-	date := ans.date
-	apiErr, ok := errors.AsType[*read.APIError](err)
+func (a *account) judge(ctx context.Context, j judged, done func(error)) challenge.Verdict {
+	v := classify(j.write, j.err)
+	date := j.answer.date
+	apiErr, ok := errors.AsType[*read.APIError](j.err)
 	if ok {
 		date = apiErr.Date
 	}
-	a.saw(date)
+	a.clock.saw(date, j.began, time.Now())
 	a.stats.called(string(v.Class))
 	switch {
-	case v.Class == challenge.ClassCanceled, ctx.Err() != nil && err != nil:
+	case v.Class == challenge.ClassCanceled, ctx.Err() != nil && j.err != nil:
 		done(errCallExcluded)
 	case v.Failure:
 		done(errCallFailed)
@@ -127,10 +162,15 @@ func (a *account) judge(ctx context.Context, write bool, ans answer, err error, 
 	switch v.Class {
 	case challenge.ClassThrottled:
 		a.limiter.Penalize(penalty(apiErr))
+		a.authenticated(j.began, false)
 	case challenge.ClassCredentials:
-		a.credentialsRefused(err)
+		a.credentialsRefused(j.err)
+	case challenge.ClassRejected:
+		a.authenticated(j.began, false)
+		a.worked(j.write)
 	case challenge.ClassOK:
-		a.update(func() { a.refused = false })
+		a.authenticated(j.began, j.write)
+		a.worked(j.write)
 	}
 	return v
 }

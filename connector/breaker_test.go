@@ -58,7 +58,7 @@ func TestOutagePausesIntake(t *testing.T) {
 		if n := len(r.log.results()) + len(r.log.deadLetters()); n != 0 {
 			t.Errorf("%d records were given up during the outage", n)
 		}
-		creates, probes := r.api.total(), r.api.probes
+		creates, probes := r.api.total(), r.api.probesMade()
 		if probes < 10 {
 			t.Errorf("%d probes in three minutes of an open breaker of five seconds", probes)
 		}

@@ -3,6 +3,7 @@ package connector
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -75,13 +76,20 @@ const maxListed = 10_000
 
 var errListTooLong = fmt.Errorf("more than %d challenges match: set list.limit, or page through them", maxListed)
 
+var errPagesRepeat = errors.New("the pages of the list lead back to each other")
+
 // list reads one page where the request names one, else all pages up to its
 // limit.
 func (c apiCaller) list(ctx context.Context, req *schemas.Request, pay func(context.Context) error) (answer, error) {
 	p := listParams(req.List)
 	page, err := c.client.List(ctx, req.ServiceSID, req.Identity, p)
 	out := answer{challenges: []json.RawMessage{}}
+	seen := map[string]bool{}
 	for err == nil {
+		if seen[page.Meta.NextPageURL] {
+			return answer{}, &read.CallError{Code: read.CodeBadAnswer, Sent: true, Err: errPagesRepeat}
+		}
+		seen[page.Meta.NextPageURL] = true
 		out.requestID, out.date = page.RequestID, page.Date
 		for i := range page.Challenges {
 			if p.Limit > 0 && len(out.challenges) == p.Limit {

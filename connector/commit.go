@@ -41,7 +41,11 @@ type atLeastOnce struct {
 // lost. What was published is not published again when only the commit of the
 // position has to be repeated.
 func (c atLeastOnce) commit(ctx context.Context, g group) error {
-	if err := c.persist(ctx, "publish events", func() error { return c.publish(ctx, g.outputs) }); err != nil {
+	left := g.outputs
+	if err := c.persist(ctx, "publish events", func() (err error) {
+		left, err = c.publish(ctx, left)
+		return err
+	}); err != nil {
 		return err
 	}
 	pos := kafka.Position{Offset: g.position.frontier, Metadata: g.position.metadata()}
@@ -79,28 +83,42 @@ func worthRepeating(err error) bool {
 	}
 }
 
-// publish writes the events. Those that the broker refuses for good are
-// replaced by their fallback, so that nothing poisons a commit.
-func (c atLeastOnce) publish(ctx context.Context, outputs []output) error {
-	if len(outputs) == 0 {
-		return nil
-	}
-	msgs := make([]kafka.Message, len(outputs))
-	for i := range outputs {
-		msgs[i] = outputs[i].msg
-	}
-	err := c.sink.Produce(ctx, msgs)
-	poison, ok := errors.AsType[*kafka.PoisonError](err)
-	if !ok {
-		return err
-	}
-	var instead []output
-	for _, i := range poison.Indexes {
-		if outputs[i].fallback == nil {
-			return err
+// publish writes the events and returns those that are still to be written,
+// with the reason. What the broker refuses for good is replaced by its
+// fallback, so that nothing poisons a commit.
+func (c atLeastOnce) publish(ctx context.Context, outputs []output) ([]output, error) {
+	for len(outputs) > 0 {
+		msgs := make([]kafka.Message, len(outputs))
+		for i := range outputs {
+			msgs[i] = outputs[i].msg
 		}
-		instead = append(instead, output{msg: *outputs[i].fallback})
+		err := c.sink.Produce(ctx, msgs)
+		if err == nil {
+			return nil, nil
+		}
+		if unwritten, ok := errors.AsType[*kafka.UnwrittenError](err); ok {
+			return pick(outputs, unwritten.Indexes), err
+		}
+		poison, ok := errors.AsType[*kafka.PoisonError](err)
+		if !ok {
+			return outputs, err
+		}
+		outputs = pick(outputs, poison.Indexes)
+		for i := range outputs {
+			if outputs[i].fallback == nil {
+				return outputs, err
+			}
+			outputs[i] = output{msg: *outputs[i].fallback}
+		}
+		c.log.Error("events refused by the broker, writing substitutes", "count", len(outputs), "error", err)
 	}
-	c.log.Error("events refused by the broker, writing substitutes", "count", len(instead), "error", err)
-	return c.publish(ctx, instead)
+	return nil, nil
+}
+
+func pick(outputs []output, indexes []int) []output {
+	out := make([]output, len(indexes))
+	for i, at := range indexes {
+		out[i] = outputs[at]
+	}
+	return out
 }

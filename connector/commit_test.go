@@ -24,9 +24,10 @@ func (s *scriptedSink) Produce(_ context.Context, msgs []kafka.Message) error {
 	if len(s.produce) > 0 {
 		err, s.produce = s.produce[0], s.produce[1:]
 	}
-	var poison *kafka.PoisonError
+	poison, isPoison := errors.AsType[*kafka.PoisonError](err)
+	unwritten, isPartial := errors.AsType[*kafka.UnwrittenError](err)
 	for i, m := range msgs {
-		if err == nil || errors.As(err, &poison) && !slices.Contains(poison.Indexes, i) {
+		if err == nil || isPoison && !slices.Contains(poison.Indexes, i) || isPartial && !slices.Contains(unwritten.Indexes, i) {
 			s.written = append(s.written, string(m.Value))
 		}
 	}

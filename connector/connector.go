@@ -35,7 +35,6 @@ type Connector struct {
 	state     State
 	joined    bool
 	reason    string // why the group is not joined
-	owned     int
 	lanes     map[*lane]struct{}
 	abandoned int
 }
@@ -148,14 +147,6 @@ func (c *Connector) run(ctx context.Context) error {
 			a.CloseIdleConnections()
 		}
 	}()
-	if c.cfg.Kafka.CreateTopics {
-		if err := client.EnsureTopics(ctx, c.cfg.topicSpecs()); err != nil {
-			if ctx.Err() != nil {
-				return nil // stopped before there was anything to drain
-			}
-			return err
-		}
-	}
 	var probers sync.WaitGroup
 	defer probers.Wait()
 	probing, stopProbing := context.WithCancel(ctx)
@@ -175,10 +166,46 @@ func (c *Connector) run(ctx context.Context) error {
 		case <-group.Done():
 		}
 	})
+	if !c.awaitTopics(group, client) {
+		return nil // stopped before there was anything to drain
+	}
 	return client.RunGroup(group, kafka.GroupConfig{
 		Group: c.cfg.Kafka.Group, Topic: c.cfg.Kafka.Topics.Requests,
 		SessionTimeout: c.cfg.Kafka.SessionTimeout, RebalanceTimeout: c.cfg.Kafka.RebalanceTimeout, Logger: c.log,
 	}, member{c})
+}
+
+// awaitTopics makes the topics where that is wanted, and waits until those
+// that results go to exist: a call whose outcome cannot be published must not
+// be made. It reports false when ctx ended first.
+func (c *Connector) awaitTopics(ctx context.Context, client *kafka.Client) bool {
+	for {
+		err := c.checkTopics(ctx, client)
+		switch {
+		case ctx.Err() != nil:
+			return false
+		case err == nil:
+			return true
+		}
+		member{c}.Unjoined(err)
+		if !sleep(ctx, time.Second) {
+			return false
+		}
+	}
+}
+
+func (c *Connector) checkTopics(ctx context.Context, client *kafka.Client) error {
+	if c.cfg.Kafka.CreateTopics {
+		if err := client.EnsureTopics(ctx, c.cfg.topicSpecs()); err != nil {
+			return err
+		}
+	}
+	for _, topic := range []string{c.cfg.Kafka.Topics.Results, c.cfg.Kafka.Topics.DeadLetters} {
+		if _, err := client.Partitions(ctx, topic); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Abort gives up at once: calls under way are cancelled, nothing more is
@@ -267,7 +294,7 @@ func (m member) Assigned(a kafka.Assignment) {
 		acct.limiter.SetShare(len(a.Partitions), a.Total)
 	}
 	c.mu.Lock()
-	c.joined, c.reason, c.owned = true, "", len(a.Partitions)
+	c.joined, c.reason = true, ""
 	c.mu.Unlock()
 	c.log.Info("joined the consumer group", "generation", a.Generation, "partitions", a.Partitions, "of", a.Total)
 	c.changed()
@@ -277,7 +304,11 @@ func (m member) Revoked() {
 	for _, acct := range m.c.accounts {
 		acct.limiter.SetShare(0, 1)
 	}
+	m.c.mu.Lock()
+	m.c.joined = false
+	m.c.mu.Unlock()
 	m.c.log.Info("left the generation: every lane has finished")
+	m.c.changed()
 }
 
 func (m member) Unjoined(err error) {

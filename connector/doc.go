@@ -8,15 +8,17 @@
 //     A commit never passes an unfinished record.
 //   - Records of one key complete in order; different keys never wait for each
 //     other.
-//   - A create or update whose call ended in doubt is never called again: it
-//     ends as failed, class ambiguous, with a dead letter.
-//   - Nothing is called past its not_after or expiration_date; both are looked
-//     at right before each send, by the API's clock.
+//   - A create or update whose call ended in doubt is never called again by the
+//     process that made it: it ends as failed, class ambiguous, with a dead
+//     letter.
+//   - Nothing is handed to the HTTP client past its not_after or
+//     expiration_date; both are looked at right before, by the API's clock.
 //   - An open circuit breaker pauses intake and stops attempt clocks. Only a
 //     read probes; only not_after ends a record.
 //   - On the end of Run's context no new call begins, what is in flight is
 //     finished and committed, and then the group is left.
 //
-// Delivery is at least once: a process that dies between a call and its commit
-// leaves records that the next owner does again.
+// Delivery is at least once: what a process did not commit, because it died,
+// was aborted or could not commit within its drain timeout, the next owner does
+// again.
 package connector

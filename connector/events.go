@@ -50,14 +50,18 @@ func (ev events) results(o outcome) ([]output, error) {
 	if o.answer.challenges != nil {
 		return ev.listPages(o, base)
 	}
+	var err error
+	if len(base.Challenge) > ev.limit/2 {
+		if base.Challenge, err = ev.shrunk(base.Challenge); err != nil {
+			return nil, err
+		}
+	}
 	value, err := base.Encode()
 	if err != nil {
 		return nil, fmt.Errorf("encode the result of %s/%d@%d: %w", base.Request.Topic, base.Request.Partition, base.Request.Offset, err)
 	}
-	if len(value) > ev.limit && base.Challenge != nil {
-		return ev.shrunk(o, base)
-	}
-	return []output{ev.resultOutput(o, value)}, nil
+	out, err := ev.resultOutput(o, base, value)
+	return []output{out}, err
 }
 
 func (ev events) result(o outcome) schemas.Result {
@@ -98,6 +102,11 @@ func (ev events) listPages(o outcome, base schemas.Result) ([]output, error) {
 	var pages [][]json.RawMessage
 	page, size := []json.RawMessage{}, 0
 	for _, c := range o.answer.challenges {
+		if len(c) > room {
+			if c, err = ev.shrunk(c); err != nil {
+				return nil, err
+			}
+		}
 		if len(page) > 0 && size+len(c)+1 > room {
 			pages, page, size = append(pages, page), nil, 0
 		}
@@ -116,53 +125,84 @@ func (ev events) listPages(o outcome, base schemas.Result) ([]output, error) {
 		if err != nil {
 			return nil, fmt.Errorf("encode page %d of a list result: %w", i, err)
 		}
-		out = append(out, ev.resultOutput(o, value))
+		record, err := ev.resultOutput(o, r, value)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, record)
 	}
 	return out, nil
 }
 
-// shrunk keeps the outcome of a call whose answer is too large to publish: the
+// shrunk is what is published of a challenge that is too large to publish: the
 // call was made, and saying so with the challenge's sid and status matters more
 // than the rest, which a fetch can bring again.
-func (ev events) shrunk(o outcome, r schemas.Result) ([]output, error) {
+func (ev events) shrunk(challenge json.RawMessage) (json.RawMessage, error) {
 	var core struct {
-		SID      string `json:"sid"`
-		Status   string `json:"status,omitempty"`
-		LeftOut  string `json:"countersign_left_out"`
-		Identity string `json:"identity,omitempty"`
+		SID     string `json:"sid"`
+		Status  string `json:"status,omitempty"`
+		LeftOut string `json:"countersign_left_out"`
 	}
-	if err := json.Unmarshal(r.Challenge, &core); err != nil {
-		return nil, fmt.Errorf("shrink a result: %w", err)
+	if err := json.Unmarshal(challenge, &core); err != nil {
+		return nil, fmt.Errorf("shrink a challenge: %w", err)
 	}
-	core.LeftOut = fmt.Sprintf("the rest: with it the event would exceed %d bytes", ev.limit)
+	core.LeftOut = "the rest: with it the event would be too large to publish"
 	small, err := json.Marshal(core)
 	if err != nil {
-		return nil, fmt.Errorf("shrink a result: %w", err)
+		return nil, fmt.Errorf("shrink a challenge: %w", err)
 	}
-	r.Challenge = small
-	value, err := r.Encode()
-	if err != nil {
-		return nil, fmt.Errorf("encode a shrunk result: %w", err)
-	}
-	return []output{ev.resultOutput(o, value)}, nil
+	return small, nil
 }
 
 // resultOutput is a result record: key, headers and trace context pass from
 // the request to it. A request without a key gets its identity as key, so that
-// results of one identity stay in order.
-func (ev events) resultOutput(o outcome, value []byte) output {
+// results of one identity stay in order. What makes the record too large is
+// left out, and what the broker refuses all the same has a last resort.
+func (ev events) resultOutput(o outcome, r schemas.Result, value []byte) (output, error) {
 	e := o.entry
 	key := e.rec.Key
 	if key == nil && e.req != nil {
 		key = []byte(e.req.Identity)
 	}
-	msg := kafka.Message{Topic: ev.topics.Results, Key: key, Value: value, Headers: e.rec.Headers}
-	if len(e.rec.Headers) == 0 {
-		return output{msg: msg}
+	last, err := ev.lastResort(r)
+	if err != nil {
+		return output{}, err
 	}
-	bare := msg
-	bare.Headers = nil
-	return output{msg: msg, fallback: &bare}
+	msg := kafka.Message{Topic: ev.topics.Results, Key: key, Value: value, Headers: e.rec.Headers}
+	if msg.Size() > int64(ev.limit) {
+		msg.Headers = nil
+	}
+	if msg.Size() > int64(ev.limit) {
+		msg = last
+	}
+	return output{msg: msg, fallback: &last}, nil
+}
+
+// lastResort is a result of a few hundred bytes, without key and headers: which
+// request it answers and how it ended. A list's challenges cannot be kept, so
+// such a list has failed.
+func (ev events) lastResort(r schemas.Result) (kafka.Message, error) {
+	var err error
+	if r.Challenges != nil || r.Page != nil {
+		r.Outcome, r.Challenges, r.Page = schemas.OutcomeFailed, nil, nil
+		r.Error = &schemas.Error{Class: schemas.ClassTooLarge, Message: "the broker refuses the result for its size: ask with a smaller limit"}
+	}
+	if r.Challenge != nil {
+		if r.Challenge, err = ev.shrunk(r.Challenge); err != nil {
+			return kafka.Message{}, err
+		}
+	}
+	if r.Error != nil {
+		short := *r.Error
+		short.Faults = short.Faults[:min(len(short.Faults), 3)]
+		r.Error = &short
+	}
+	r.Headers = nil
+	value, err := r.Encode()
+	if err != nil {
+		return kafka.Message{}, fmt.Errorf("encode a result's last resort: %w", err)
+	}
+	return kafka.Message{Topic: ev.topics.Results, Value: value}, nil
 }
 
 // deadLetter is the record as it came plus headers that say what was wrong.

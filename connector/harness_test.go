@@ -243,6 +243,12 @@ func (m *modelAPI) total() int {
 	return len(m.calls)
 }
 
+func (m *modelAPI) probesMade() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.probes
+}
+
 func okAnswer() answer {
 	return answer{challenge: json.RawMessage(`{"sid":"` + testSID + `","status":"pending"}`)}
 }
@@ -285,6 +291,7 @@ func encodeRequest(t testing.TB, r schemas.Request) []byte {
 type rig struct {
 	t        testing.TB
 	log      *modelLog
+	src      source // log, unless a test puts another one in front of it
 	api      *modelAPI
 	cfg      laneConfig
 	acct     *account
@@ -307,7 +314,7 @@ func newRig(t testing.TB) *rig {
 	t.Helper()
 	r := &rig{t: t, log: newModelLog(t), api: &modelAPI{}}
 	r.cfg = laneConfig{
-		window:   WindowConfig{Span: 1024},
+		window:   WindowConfig{Span: 1024, Records: 10000},
 		retry:    RetryConfig{Attempts: 6, Elapsed: time.Minute, Base: 100 * time.Millisecond, Cap: 5 * time.Second},
 		notAfter: 5 * time.Minute, drain: 20 * time.Second,
 		events:   events{group: "g", topics: TopicsConfig{Requests: "requests", Results: "results", DeadLetters: "deadletters"}, limit: defaultEventLimit},
@@ -344,7 +351,10 @@ func pass(d time.Duration) { <-time.After(d) }
 // start runs the lane and the probers. Inside a synctest bubble everything is
 // in virtual time.
 func (r *rig) start() {
-	r.lane = newLane(r.cfg, 0, r.log, r.log)
+	if r.src == nil {
+		r.src = r.log
+	}
+	r.lane = newLane(r.cfg, 0, r.src, r.log)
 	ctx, stop := context.WithCancel(r.t.Context())
 	abort := make(chan struct{})
 	r.stop, r.abort, r.stopped = stop, sync.OnceFunc(func() { close(abort) }), make(chan error, 1)

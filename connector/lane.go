@@ -54,17 +54,20 @@ type lane struct {
 	resume  int64          // where to fetch next once backlog is empty
 	end     int64          // last stable offset seen
 
-	inFlight   int
-	fetching   bool
-	finished   []outcome // not committed, in the order in which they ended
-	committing []outcome
-	committed  int64
-	commitBusy bool
+	inFlight      int
+	fetching      bool
+	finishedBytes int       // of the answers in finished
+	finished      []outcome // not committed, in the order in which they ended
+	committing    []outcome
+	committed     int64
+	commitBusy    bool
 	// pendingFrontier is the position that the commit under way carries.
 	pendingFrontier int64
 	lastCommit      time.Time
 	draining        bool
-	abandoned       int
+	abandoned       int   // records whose call or commit was given up
+	fatal           error // why the lane ends by itself once it has drained
+	lost            bool  // the group has given the partition away
 
 	wake     chan struct{} // room in the budget, or an account changed; capacity 1
 	ask      chan int64    // capacity 1, and at most one is under way
@@ -72,6 +75,7 @@ type lane struct {
 	ends     chan attemptEnd
 	commits  chan error
 	statuses chan chan LaneStatus
+	begun    chan struct{} // closed once statuses are answered
 	gone     chan struct{} // closed when run returns
 	workers  sync.WaitGroup
 
@@ -86,7 +90,6 @@ type accountQueue struct {
 	ready  []*entry // waiting for a slot, in order
 	parked []*entry // waiting for the account, in order
 	active int      // attempts under way
-	held   int      // records without an outcome
 }
 
 type fetchEnd struct {
@@ -107,6 +110,7 @@ func newLane(cfg laneConfig, partition int, src source, c committer) *lane {
 		ends:      make(chan attemptEnd),
 		commits:   make(chan error),
 		statuses:  make(chan chan LaneStatus),
+		begun:     make(chan struct{}),
 		gone:      make(chan struct{}),
 	}
 	for _, a := range cfg.accounts {
@@ -125,7 +129,9 @@ func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 	defer giveUpCalls()
 	commitCtx, giveUpCommit := context.WithCancel(base)
 	defer giveUpCommit()
-	l.attempt = func(e *entry) attemptEnd { return e.acct.attempt(ctx, callCtx, e) }
+	mayCall, stopCalling := context.WithCancel(ctx)
+	defer stopCalling()
+	l.attempt = func(e *entry) attemptEnd { return e.acct.attempt(mayCall, callCtx, e) }
 	l.persist = func(g group) error { return l.committer.commit(commitCtx, g) }
 	l.givenUp = func() bool { return commitCtx.Err() != nil }
 
@@ -145,23 +151,28 @@ func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 		l.collect()
 	}()
 
+	close(l.begun)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	var callDeadline, commitDeadline <-chan time.Time
 	done := ctx.Done()
+	drain := func() {
+		done = nil
+		l.draining = true
+		stopCalling()
+		stopFetching()
+		l.log.Debug("lane drains", "in_flight", l.inFlight, "held", l.window.held)
+		callDeadline, commitDeadline = time.After(l.cfg.drain*3/4), time.After(l.cfg.drain)
+	}
 	for {
 		l.progress(time.Now())
 		if l.draining && l.idle() {
-			return nil
+			return l.fatal
 		}
 		l.arm(timer)
 		select {
 		case <-done:
-			done = nil
-			l.draining = true
-			stopFetching()
-			l.log.Debug("lane drains", "in_flight", l.inFlight, "held", l.window.held)
-			callDeadline, commitDeadline = time.After(l.cfg.drain*3/4), time.After(l.cfg.drain)
+			drain()
 		case <-callDeadline:
 			l.log.Warn("calls took longer than the drain timeout allows and are given up", "in_flight", l.inFlight)
 			giveUpCalls()
@@ -172,8 +183,11 @@ func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 			giveUpCalls()
 			giveUpCommit()
 		case f := <-l.fetched:
-			if err := l.takeFetch(f); err != nil {
-				return err
+			if err := l.takeFetch(f); err != nil && !l.draining {
+				// What is in flight is finished and committed all the same: a
+				// call whose outcome is thrown away is made again.
+				l.fatal = err
+				drain()
 			}
 		case end := <-l.ends:
 			l.attemptEnded(end)
@@ -258,13 +272,17 @@ func (l *lane) collect() {
 			reply <- l.status()
 		}
 	}
-	l.abandoned += len(l.finished) + len(l.committing)
+	if l.abandoned += len(l.finished) + len(l.committing); l.lost {
+		l.abandoned = 0 // said in the log; the drain timeout had no part in it
+	}
 	records, bytes := 0, int64(0)
-	if l.window != nil {
-		for _, e := range l.window.entries[l.window.head:] {
-			if e.bytes > 0 && e.state != entrySettled {
-				records, bytes = records+1, bytes+e.bytes
-			}
+	for _, e := range l.window.entries[l.window.head:] {
+		if e.state == entrySettled {
+			continue
+		}
+		records, bytes = records+1, bytes+e.bytes
+		if e.acct != nil && e.state != entryDone {
+			e.acct.held.Add(-1)
 		}
 	}
 	l.cfg.budget.give(records, bytes)
@@ -280,6 +298,15 @@ func (l *lane) poke() {
 
 // snapshot asks the running lane for its status; false once it has ended.
 func (l *lane) snapshot() (LaneStatus, bool) {
+	select {
+	case <-l.begun:
+	case <-l.gone:
+		return LaneStatus{}, false
+	default:
+		// It is still asking where to begin, which takes as long as the
+		// coordinator does. Nobody who asks for a status shall wait for that.
+		return LaneStatus{Partition: l.partition, Committed: -1}, true
+	}
 	reply := make(chan LaneStatus, 1)
 	select {
 	case l.statuses <- reply:

@@ -23,9 +23,7 @@ func (l *lane) startCommit(now time.Time) {
 			return
 		}
 	} else {
-		n := min(len(l.finished), l.cfg.maxBatch)
-		l.committing = append(l.committing[:0], l.finished[:n]...)
-		l.finished = append(l.finished[:0], l.finished[n:]...)
+		l.cutBatch()
 	}
 	entries := make([]*entry, 0, len(l.committing))
 	for _, o := range l.committing {
@@ -46,6 +44,24 @@ func (l *lane) startCommit(now time.Time) {
 	l.workers.Go(func() { l.commits <- l.persist(g) })
 }
 
+// maxBatchBytes bounds the answers that one commit publishes.
+const maxBatchBytes = 8 << 20
+
+// cutBatch moves what the next commit takes from finished to committing: at
+// least one record, and no more than the bounds of records and bytes allow.
+func (l *lane) cutBatch() {
+	n, size := 0, 0
+	for n < len(l.finished) && n < l.cfg.maxBatch && (n == 0 || size < maxBatchBytes) {
+		size += l.finished[n].size()
+		n++
+	}
+	l.committing = append([]outcome(nil), l.finished[:n]...)
+	rest := copy(l.finished, l.finished[n:])
+	clear(l.finished[rest:])
+	l.finished = l.finished[:rest]
+	l.finishedBytes -= size
+}
+
 // commitEnded settles the records of a group that is durable. It reports true
 // when the lane must end.
 func (l *lane) commitEnded(err error) (stop bool, fatal error) {
@@ -53,6 +69,7 @@ func (l *lane) commitEnded(err error) (stop bool, fatal error) {
 	if err != nil {
 		switch {
 		case kafka.CodeOf(err) == kafka.CodeOwnershipLost:
+			l.lost = true
 			l.log.Warn("the group gave the partition to another member before the lane had committed: its last records will be done again", "records", len(l.committing)+len(l.finished))
 			return true, nil // losing a partition is no failure of the connector
 		case l.givenUp():
@@ -69,7 +86,7 @@ func (l *lane) commitEnded(err error) (stop bool, fatal error) {
 		records, bytes = records+1, bytes+o.entry.bytes
 		l.window.settle(o.entry)
 	}
-	l.committing = l.committing[:0]
+	l.committing = nil
 	if records > 0 {
 		l.cfg.budget.give(records, bytes)
 	}

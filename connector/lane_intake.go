@@ -26,7 +26,7 @@ func (l *lane) fetcher(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			if err != nil && kafka.CodeOf(err) == kafka.CodeUnavailable {
+			if code := kafka.CodeOf(err); code == kafka.CodeUnavailable || code == kafka.CodeDenied {
 				l.log.Warn("cannot fetch, trying again", "error", err)
 				if !sleep(ctx, delay) {
 					return
@@ -54,32 +54,23 @@ func (l *lane) askFetch() {
 	l.ask <- l.resume
 }
 
-// intakeOpen is false while the window is full or a blocked account has its
-// share of it. With every account blocked nothing more is taken in: what
-// cannot be called is better kept in Kafka than here.
+// intakeOpen is false while the window is full, or a blocked account holds its
+// share of what this instance may hold. With every account blocked nothing
+// more is taken in: what cannot be called is better kept in Kafka than here.
 func (l *lane) intakeOpen() bool {
 	if !l.window.fits(l.resume) {
 		return false
 	}
-	blocked := 0
+	blocked, share := 0, int64(l.cfg.window.Records/max(1, len(l.queues)))
 	for a := range l.queues {
-		if a.blocked() != notBlocked {
-			blocked++
+		if a.blocked() == notBlocked {
+			continue
 		}
-	}
-	if blocked == 0 {
-		return true
-	}
-	if blocked == len(l.queues) {
-		return false
-	}
-	share := l.cfg.window.Span / len(l.queues)
-	for a, q := range l.queues {
-		if a.blocked() != notBlocked && q.held >= share {
+		if blocked++; a.held.Load() >= share {
 			return false
 		}
 	}
-	return true
+	return blocked == 0 || blocked < len(l.queues)
 }
 
 func (l *lane) takeFetch(f fetchEnd) error {
@@ -139,7 +130,7 @@ func (l *lane) take(rec kafka.Record, bytes int64, now time.Time) {
 	l.decode(e, now)
 	e.key = orderingKey(e)
 	if e.acct != nil {
-		l.queues[e.acct].held++
+		e.acct.held.Add(1)
 	}
 	l.window.add(e)
 	if l.keys.push(e) {

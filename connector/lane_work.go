@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/countersign/countersign/connector/challenge"
@@ -39,9 +40,10 @@ func (l *lane) settleOutcome(o outcome, now time.Time) *entry {
 	e.enter(entryDone, now, "its commit")
 	l.timers.remove(e)
 	if e.acct != nil {
-		l.queues[e.acct].held--
+		e.acct.held.Add(-1)
 	}
 	l.finished = append(l.finished, o)
+	l.finishedBytes += o.size()
 	l.cfg.stats.outcome(o)
 	return l.keys.pop(e)
 }
@@ -66,20 +68,33 @@ func (l *lane) dispatch(now time.Time) {
 			q.ready = append(q.ready, e)
 		}
 		q.parked = q.parked[:0]
-		n := 0
-		for n < len(q.ready) && q.active < a.concurrency {
-			l.startAttempt(q.ready[n], q, now)
-			n++
+		for slots := a.slots(); len(q.ready) > 0 && q.active < slots && !l.stalled(now); {
+			l.startAttempt(q.ready[0], q, now)
+			q.ready[0] = nil
+			q.ready = q.ready[1:]
 		}
-		q.ready = append(q.ready[:0], q.ready[n:]...)
 	}
+}
+
+// commitPatience is how long a commit may take before no new call is made.
+const commitPatience = 5 * time.Second
+
+// maxFinished bounds the outcomes that wait for the next commit, as a multiple
+// of what one commit takes, and maxFinishedBytes what their answers hold.
+const (
+	maxFinished      = 2
+	maxFinishedBytes = 64 << 20
+)
+
+// stalled reports that outcomes do not get committed. Calls whose outcome may
+// be lost with the process are calls that may be made twice, so none is begun.
+func (l *lane) stalled(now time.Time) bool {
+	return l.commitBusy && now.Sub(l.lastCommit) > commitPatience ||
+		len(l.finished) >= maxFinished*l.cfg.maxBatch || l.finishedBytes >= maxFinishedBytes
 }
 
 func (l *lane) startAttempt(e *entry, q *accountQueue, now time.Time) {
 	e.enter(entryInFlight, now, "its call")
-	if e.first.IsZero() {
-		e.first, e.stopped = now, e.acct.blockedFor(now)
-	}
 	q.active++
 	l.inFlight++
 	l.workers.Go(func() { l.ends <- l.attempt(e) })
@@ -104,6 +119,7 @@ func deadline(e *entry) time.Time {
 
 // fireTimers brings back the records whose time has come.
 func (l *lane) fireTimers(now time.Time) {
+	unparked := map[*accountQueue]bool{}
 	for e := l.timers.due(now); e != nil; e = l.timers.due(now) {
 		if e.state == entryWaiting {
 			e.enter(entryReady, now, "a free slot")
@@ -116,18 +132,11 @@ func (l *lane) fireTimers(now time.Time) {
 			l.timers.set(e, now.Add(time.Second))
 			continue
 		}
-		l.unpark(e)
+		unparked[l.queues[e.acct]] = true
 		l.finish(expired(e, why+" while its account was blocked", now), now)
 	}
-}
-
-func (l *lane) unpark(e *entry) {
-	q := l.queues[e.acct]
-	for i, p := range q.parked {
-		if p == e {
-			q.parked = append(q.parked[:i], q.parked[i+1:]...)
-			return
-		}
+	for q := range unparked {
+		q.parked = slices.DeleteFunc(q.parked, func(e *entry) bool { return e.state != entryParked })
 	}
 }
 
@@ -147,12 +156,16 @@ func (l *lane) attemptEnded(end attemptEnd) {
 		l.finish(expired(e, end.why, now), now)
 		return
 	}
-	e.called = end.called
+	if e.first.IsZero() {
+		e.first, e.stopped = end.called, e.acct.blockedFor(now)
+	}
 	if wasSent(end.err) {
+		e.called = end.called
 		e.attempts++
 	}
 	switch end.verdict.Class {
 	case challenge.ClassCanceled:
+		l.abandoned++
 		e.enter(entryReady, now, "the next owner of its partition")
 	case challenge.ClassCredentials:
 		l.park(e, blockedCredentials, now)
@@ -192,11 +205,7 @@ func (l *lane) again(end attemptEnd, now time.Time) {
 	e := end.entry
 	e.retries++
 	l.cfg.stats.retried()
-	ceiling := l.cfg.retry.Cap
-	if shift := e.retries - 1; shift < 30 {
-		ceiling = min(ceiling, l.cfg.retry.Base<<shift)
-	}
-	delay := jitter(ceiling)
+	delay := jitter(backoff(l.cfg.retry, e.retries))
 	if api, ok := errors.AsType[*read.APIError](end.err); ok && api.HasRetryAfter {
 		delay += api.RetryAfter
 	}
@@ -209,14 +218,21 @@ func (l *lane) again(end attemptEnd, now time.Time) {
 	l.timers.set(e, at)
 }
 
+// backoff is the ceiling of the n-th retry's pause: base, doubled each time, up
+// to cap.
+func backoff(cfg RetryConfig, n int) time.Duration {
+	shift := min(n-1, 62)
+	if cfg.Base > cfg.Cap>>shift {
+		return cfg.Cap
+	}
+	return cfg.Base << shift
+}
+
 // status is the lane's part of a Status.
 func (l *lane) status() LaneStatus {
 	s := LaneStatus{
 		Partition: l.partition, Committed: l.committed, Fetched: l.resume, End: l.end,
 		InFlight: l.inFlight, Waiting: l.timers.len(),
-	}
-	if l.window == nil {
-		return s
 	}
 	s.Window = l.window.held
 	if e := l.window.oldest(); e != nil {

@@ -24,10 +24,19 @@ type outcome struct {
 	ended      time.Time
 }
 
+// size is about how many bytes the outcome's answer holds.
+func (o *outcome) size() int {
+	n := len(o.answer.challenge)
+	for _, c := range o.answer.challenges {
+		n += len(c)
+	}
+	return n
+}
+
 // fromVerdict says how a record ends by the verdict on its last call; the
 // classes that are tried again never come here.
 func fromVerdict(end attemptEnd) outcome {
-	o := outcome{entry: end.entry, called: end.called, ended: end.ended, redrivable: true}
+	o := outcome{entry: end.entry, called: end.entry.called, ended: end.ended, redrivable: true}
 	switch end.verdict.Class {
 	case challenge.ClassOK:
 		o.outcome, o.answer = schemas.OutcomeSucceeded, end.answer

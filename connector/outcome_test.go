@@ -197,7 +197,11 @@ func TestExpired(t *testing.T) {
 		}, 1},
 		{
 			"late by the API's clock only", func() schemas.Request { r := base(); soon(&r, time.Minute); return r },
-			func(r *rig) { r.acct.saw(time.Now().Add(5 * time.Minute)) }, 0,
+			func(r *rig) {
+				for range 2 { // one odd answer proves nothing
+					r.acct.clock.saw(time.Now().Add(5*time.Minute), time.Now(), time.Now())
+				}
+			}, 0,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

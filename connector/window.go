@@ -1,5 +1,7 @@
 package connector
 
+import "github.com/countersign/countersign/connector/kafka"
+
 // window holds the records of one partition between the committed position
 // and the highest fetched offset, in offset order. It knows nothing of time,
 // keys or calls: it answers which position may be committed.
@@ -53,8 +55,9 @@ func (w *window) skip(next int64) {
 // settle marks an entry's outcome as durable.
 func (w *window) settle(e *entry) {
 	if e.state != entrySettled {
-		e.state = entrySettled
 		w.held--
+		// Only its place is needed until the frontier has passed it.
+		*e = entry{rec: kafka.Record{Offset: e.rec.Offset}, state: entrySettled, heapAt: -1}
 	}
 	for w.head < len(w.entries) && w.entries[w.head].state == entrySettled {
 		w.entries[w.head] = nil

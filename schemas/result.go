@@ -74,7 +74,7 @@ const (
 	ClassVersion     Class = "version"     // the event has another major version
 	ClassRejected    Class = "rejected"    // the API refused the request
 	ClassThrottled   Class = "throttled"   // the API was too busy for as long as the request was good for
-	ClassUnavailable Class = "unavailable" // the API could not be reached, and nothing was sent
+	ClassUnavailable Class = "unavailable" // the API could not be reached, or failed a read again and again
 	ClassAmbiguous   Class = "ambiguous"   // a call may have been made, and the API can't tell
 	ClassCredentials Class = "credentials" // the API refused the account's credentials
 	ClassExpired     Class = "expired"     // past not_after or the expiration date before it was sent

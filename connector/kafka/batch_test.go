@@ -94,6 +94,13 @@ func TestSplitBatches(t *testing.T) {
 	}
 }
 
+func TestAbortedFilterSparesPlainBatches(t *testing.T) {
+	f := newAbortedFilter([]fetch.ResponseTransaction{{ProducerID: 7, FirstOffset: 10}})
+	if f.drop(batch{base: 11, producerID: 7}) || !f.drop(batch{base: 12, producerID: 7, transactional: true}) {
+		t.Error("what is not transactional cannot be aborted")
+	}
+}
+
 func drain(t *testing.T, r protocol.RecordReader) (offsets []int64) {
 	t.Helper()
 	for {

@@ -10,5 +10,10 @@
 //   - An offset outside the log is an error that says so, never a silent jump.
 //   - A Session's commits carry its generation and member id, so a member that
 //     lost its partitions cannot move their offsets.
-//   - RunGroup waits for every session function before it lets the group go on.
+//   - RunGroup waits for every session function before it lets the group go
+//     on. A member has one generation at a time, and is told of its end.
+//   - CodeCanceled is the caller's end or the Client's. A broker that does not
+//     answer is CodeUnavailable, so that it is waited for and not given up.
+//   - Close leaves nothing behind: no connection, no request, no message that
+//     is still being sent.
 package kafka

@@ -50,8 +50,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // CodeOf is the code of the first *Error in err's chain, or "" where there is none.
 func CodeOf(err error) ErrorCode {
-	var e *Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
 	}
 	return ""
@@ -63,8 +62,7 @@ func wrap(ctx context.Context, op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	var already *Error
-	if errors.As(err, &already) {
+	if _, already := errors.AsType[*Error](err); already {
 		return err
 	}
 	return &Error{Code: classify(ctx, err), Op: op, Err: err}
@@ -74,9 +72,9 @@ func wrap(ctx context.Context, op string, err error) error {
 // before the context, because it stays true. What is not known is unavailable:
 // for an unknown failure waiting is safe and giving up is not.
 func classify(ctx context.Context, err error) ErrorCode {
-	var code kafkago.Error
+	code, said := errors.AsType[kafkago.Error](err)
 	switch {
-	case errors.As(err, &code):
+	case said:
 		return classifyCode(code)
 	case ctx.Err() != nil, errors.Is(err, errClosed):
 		return CodeCanceled

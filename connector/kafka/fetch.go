@@ -134,7 +134,8 @@ func (c *Client) blameLayout(ctx context.Context, err error) error {
 	return err
 }
 
-// take adds one batch's committed data records and moves Next behind it.
+// take adds one batch's committed data records and moves Next behind its last
+// record.
 func (f *Fetched) take(req FetchRequest, b batch, aborted *abortedFilter) error {
 	drop := aborted.drop(b)
 	for {
@@ -159,10 +160,6 @@ func (f *Fetched) take(req FetchRequest, b batch, aborted *abortedFilter) error 
 			return err
 		}
 		f.Records = append(f.Records, r)
-	}
-	// A batch whose records were all compacted away still has its place.
-	if b.base >= f.Next {
-		f.Next = b.base + 1
 	}
 	return nil
 }

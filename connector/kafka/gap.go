@@ -37,7 +37,7 @@ func (c *Client) batchEnd(ctx context.Context, req FetchRequest, base, lastStabl
 // gallop returns the smallest offset above low for which in is false, given
 // that in is true at low and changes once.
 func gallop(low int64, in func(int64) (bool, error)) (int64, error) {
-	high := low
+	var high int64
 	for step := int64(1); ; step *= 2 {
 		high = low + step
 		inside, err := in(high)

@@ -80,17 +80,18 @@ func (c *Client) RunGroup(ctx context.Context, cfg GroupConfig, h Handler) error
 	if err := conf.Validate(); err != nil {
 		return &Error{Code: CodeInvalid, Op: "join group " + cfg.Group, Err: err}
 	}
-	m := newMembership(ctx, c, cfg, h)
-	defer m.stop()
-	if !m.awaitTopic() {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	m := newMembership(c, cfg, h, stop)
+	if !m.awaitTopic(ctx) {
 		return nil
 	}
 	group, err := kafkago.NewConsumerGroup(conf)
 	if err != nil {
 		return &Error{Code: CodeInvalid, Op: "join group " + cfg.Group, Err: err}
 	}
-	m.follow(group)
-	m.finish(group, wires)
+	m.follow(ctx, group)
+	m.finish(ctx, group, wires)
 	return m.failure()
 }
 
@@ -116,7 +117,7 @@ func (c *Client) groupConfig(cfg GroupConfig, dial DialFunc) kafkago.ConsumerGro
 		Timeout:               requestTimeout,
 		ErrorLogger: kafkago.LoggerFunc(func(format string, args ...any) {
 			// What matters of it is reported by Unjoined too.
-			cfg.Logger.Debug("consumer group: " + fmt.Sprintf(format, args...))
+			cfg.Logger.Debug("consumer group", "message", fmt.Sprintf(format, args...))
 		}),
 	}
 }
@@ -124,37 +125,37 @@ func (c *Client) groupConfig(cfg GroupConfig, dial DialFunc) kafkago.ConsumerGro
 // awaitTopic waits until the topic exists; false when ctx ended first. kafka-go
 // must not see a topic that does not exist: it asks for it in a way that
 // makes brokers create it, and joins again and again without a pause.
-func (m *membership) awaitTopic() bool {
+func (m *membership) awaitTopic(ctx context.Context) bool {
 	for {
-		_, err := m.client.partitions(m.ctx, m.cfg.Topic)
+		_, err := m.client.partitions(ctx, m.cfg.Topic)
 		if err == nil {
 			return true
 		}
-		if m.ctx.Err() != nil {
+		if ctx.Err() != nil {
 			return false
 		}
 		m.handler.Unjoined(err)
-		if !wait(m.ctx, joinBackoff) {
+		if !wait(ctx, joinBackoff) {
 			return false
 		}
 	}
 }
 
 // follow serves one generation after the other until the member shall leave.
-func (m *membership) follow(group *kafkago.ConsumerGroup) {
+func (m *membership) follow(ctx context.Context, group *kafkago.ConsumerGroup) {
 	for {
-		gen, err := group.Next(m.ctx)
+		gen, err := group.Next(ctx)
 		switch {
-		case m.ctx.Err() != nil:
+		case ctx.Err() != nil:
 			if gen != nil {
-				m.member = gen.MemberID
+				m.member, m.stranger = gen.MemberID, false
 			}
 			return
 		case err == nil:
-			m.serve(gen)
+			m.serve(ctx, gen)
 		case !errors.Is(err, kafkago.RebalanceInProgress):
-			m.member = "" // kafka-go joins as somebody new
-			m.handler.Unjoined(wrap(m.ctx, "join group "+m.cfg.Group, err))
+			m.stranger = true // kafka-go joins as somebody new
+			m.handler.Unjoined(wrap(ctx, "join group "+m.cfg.Group, err))
 		default:
 			// A rebalance that starts while this one was joining is normal
 			// and is joined again at once.

@@ -83,11 +83,11 @@ func TestGroupChurn(t *testing.T) {
 func TestAssignmentWaitsForItsTotal(t *testing.T) {
 	inBubble(t, map[string]int32{"t": 2}, func(t *testing.T, w *world) {
 		j := &journal{}
-		m := newMembership(t.Context(), w.client(), GroupConfig{Group: "g", Topic: "t"}, &member{name: "a", journal: j})
+		m := newMembership(w.client(), GroupConfig{Group: "g", Topic: "t"}, &member{name: "a", journal: j}, nil)
 		gen := &kafkago.Generation{ID: 3, Assignments: map[string][]kafkago.PartitionAssignment{"t": {{ID: 4}, {ID: 1}}}}
 		done := make(chan Assignment, 1)
 		go func() {
-			a, err := m.assignment(gen)
+			a, err := m.assignment(t.Context(), gen)
 			if err != nil {
 				t.Error(err)
 			}
@@ -111,9 +111,9 @@ func TestAssignmentWaitsForItsTotal(t *testing.T) {
 func TestGenerationWithoutTotalIsGivenUp(t *testing.T) {
 	inBubble(t, nil, func(t *testing.T, w *world) {
 		a := &member{name: "a", journal: &journal{}}
-		m := newMembership(t.Context(), w.client(), GroupConfig{Group: "g", Topic: "none"}, a)
+		m := newMembership(w.client(), GroupConfig{Group: "g", Topic: "none"}, a, nil)
 		start := time.Now()
-		m.generation(t.Context(), &kafkago.Generation{})
+		m.generation(t.Context(), t.Context(), &kafkago.Generation{})
 		if took := time.Since(start); took != joinBackoff || len(a.failures()) != 1 {
 			t.Errorf("%v after %s", a.failures(), took)
 		}
@@ -128,8 +128,9 @@ func TestGenerationThatIsOverIsNotServed(t *testing.T) {
 		over, cancel := context.WithCancel(t.Context())
 		cancel()
 		gen := &kafkago.Generation{Assignments: map[string][]kafkago.PartitionAssignment{"t": {{ID: 0}}}}
-		newMembership(t.Context(), w.client(), GroupConfig{Group: "g", Topic: "t"}, a).generation(over, gen)
-		newMembership(over, w.client(), GroupConfig{Group: "g", Topic: "t"}, a).generation(t.Context(), gen)
+		m := newMembership(w.client(), GroupConfig{Group: "g", Topic: "t"}, a, nil)
+		m.generation(t.Context(), over, gen)
+		m.generation(over, t.Context(), gen)
 		if got := a.journal.all(); len(got) != 0 {
 			t.Errorf("%v", got)
 		}

@@ -16,31 +16,6 @@ import (
 	"github.com/countersign/countersign/internal/broker"
 )
 
-// addPartitions raises the number of partitions to n.
-func (w *world) addPartitions(topic string, n int32) {
-	w.t.Helper()
-	req := kmsg.NewPtrCreatePartitionsRequest()
-	rt := kmsg.NewCreatePartitionsRequestTopic()
-	rt.Topic, rt.Count = topic, n
-	req.Topics = append(req.Topics, rt)
-	res, err := req.RequestWith(w.t.Context(), w.franz())
-	if err == nil {
-		err = kerr.ErrorForCode(res.Topics[0].ErrorCode)
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
-}
-
-// slow drains for a given time.
-func slow(d time.Duration) func(context.Context, *Session) error {
-	return func(ctx context.Context, _ *Session) error {
-		<-ctx.Done()
-		<-time.After(d) // the test may be over, its cleanup is not
-		return nil
-	}
-}
-
 // A member that has joined again is held by the group until all have. Leaving
 // must not take as long.
 func TestLeavingWhileTheGroupRebalances(t *testing.T) {
@@ -89,6 +64,44 @@ func TestLeavingBeforeTheFirstJoinIsAnswered(t *testing.T) {
 		}
 		if took := time.Since(start); took > leaveTimeout+time.Second {
 			t.Errorf("leaving took %s", took)
+		}
+	})
+}
+
+// A member that lost its place joins as somebody new while the group still
+// counts its former self. Leaving ends both.
+func TestLeavingAsTwo(t *testing.T) {
+	inBubble(t, map[string]int32{"t": 2}, func(t *testing.T, w *world) {
+		j := &journal{}
+		a := w.join(j, "a", GroupConfig{}, nil)
+		owns(t, j, map[*member]int{a: 2})
+		b := w.join(j, "b", GroupConfig{}, slow(6*time.Second))
+		owns(t, j, map[*member]int{a: 1, b: 1})
+		former := a.session(a.assignment().Partitions[0]).member
+		w.cluster.Fault(
+			kfake.Fault{Keys: []kmsg.Key{kmsg.Heartbeat}, Err: kerr.NotCoordinator, When: func(r kmsg.Request) bool {
+				return r.(*kmsg.HeartbeatRequest).MemberID == former
+			}},
+			kfake.Fault{Keys: []kmsg.Key{kmsg.JoinGroup}, Err: kerr.NotCoordinator, When: func(r kmsg.Request) bool {
+				return r.(*kmsg.JoinGroupRequest).MemberID == former
+			}},
+		)
+		until(t, "the loss", func() bool { return len(a.failures()) > 0 })
+		until(t, "the rebalance", func() bool { return w.cluster.GroupInfo("g").State == "PreparingRebalance" })
+		if n := w.members("g"); n != 3 {
+			t.Fatalf("%d members, want b and a twice", n)
+		}
+		start := time.Now()
+		a.leave()
+		if err := <-a.left; err != nil {
+			t.Errorf("left with %v", err)
+		}
+		if took := time.Since(start); took > leaveTimeout {
+			t.Errorf("leaving took %s", took)
+		}
+		owns(t, j, map[*member]int{b: 2})
+		if took := time.Since(start); took > testSession/2 || w.members("g") != 1 {
+			t.Errorf("after %s there are %d members", took, w.members("g"))
 		}
 	})
 }

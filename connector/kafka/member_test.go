@@ -8,6 +8,9 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kmsg"
 )
 
 const (
@@ -128,6 +131,31 @@ func (m *member) failures() []error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return slices.Clone(m.unjoined)
+}
+
+// addPartitions raises the number of partitions to n.
+func (w *world) addPartitions(topic string, n int32) {
+	w.t.Helper()
+	req := kmsg.NewPtrCreatePartitionsRequest()
+	rt := kmsg.NewCreatePartitionsRequestTopic()
+	rt.Topic, rt.Count = topic, n
+	req.Topics = append(req.Topics, rt)
+	res, err := req.RequestWith(w.t.Context(), w.franz())
+	if err == nil {
+		err = kerr.ErrorForCode(res.Topics[0].ErrorCode)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// slow drains for a given time.
+func slow(d time.Duration) func(context.Context, *Session) error {
+	return func(ctx context.Context, _ *Session) error {
+		<-ctx.Done()
+		<-time.After(d) // the test may be over, its cleanup is not
+		return nil
+	}
 }
 
 // owns waits until each member has as many partitions as given.

@@ -16,20 +16,20 @@ type membership struct {
 	client  *Client
 	cfg     GroupConfig
 	handler Handler
-	ctx     context.Context // ends when the member shall leave
-	stop    context.CancelFunc
-	member  string         // the member id, where it is known; follow's and finish's
-	serving sync.WaitGroup // the generation whose handler calls are not over
-	left    chan struct{}  // closed when the member has said goodbye
+	stop    context.CancelFunc // ends the context that every method is given
+	serving sync.WaitGroup     // the generation whose handler calls are not over
+	left    chan struct{}      // closed when the member has said goodbye
+
+	// Owned by the goroutine of RunGroup.
+	member   string // the last member id that is known
+	stranger bool   // it is not the one that kafka-go joins with now
 
 	mu    sync.Mutex
 	first error // of a session
 }
 
-func newMembership(ctx context.Context, c *Client, cfg GroupConfig, h Handler) *membership {
-	m := &membership{client: c, cfg: cfg, handler: h, left: make(chan struct{})}
-	m.ctx, m.stop = context.WithCancel(ctx)
-	return m
+func newMembership(c *Client, cfg GroupConfig, h Handler, stop context.CancelFunc) *membership {
+	return &membership{client: c, cfg: cfg, handler: h, stop: stop, left: make(chan struct{})}
 }
 
 var (
@@ -41,37 +41,38 @@ var (
 // serve starts a generation. kafka-go ends it, and with it the heartbeats, when
 // the function that it runs for us returns, and joins again after that; so
 // that function returns last.
-func (m *membership) serve(gen *kafkago.Generation) {
+func (m *membership) serve(ctx context.Context, gen *kafkago.Generation) {
 	// kafka-go does not wait for a function that it was given after the
 	// generation had ended already.
 	m.serving.Wait()
-	m.member = gen.MemberID
+	m.member, m.stranger = gen.MemberID, false
 	m.serving.Add(1)
 	gen.Start(func(genCtx context.Context) {
-		m.generation(genCtx, gen)
+		m.generation(ctx, genCtx, gen)
 		m.serving.Done()
-		if m.ctx.Err() != nil {
+		if ctx.Err() != nil {
 			// Heartbeats until the goodbye, and no joining again before it.
 			<-m.left
 		}
 	})
 }
 
-// generation makes the handler's calls for one generation.
-func (m *membership) generation(genCtx context.Context, gen *kafkago.Generation) {
-	a, err := m.assignment(gen)
+// generation makes the handler's calls for one generation, which is over when
+// genCtx ends, and so is the membership when ctx does.
+func (m *membership) generation(ctx, genCtx context.Context, gen *kafkago.Generation) {
+	a, err := m.assignment(ctx, gen)
 	if err != nil {
-		if m.ctx.Err() == nil {
+		if ctx.Err() == nil {
 			m.handler.Unjoined(err)
 			// What ends here is joined again at once, and may fail again.
-			wait(m.ctx, joinBackoff)
+			wait(ctx, joinBackoff)
 		}
 		return
 	}
-	if genCtx.Err() != nil || m.ctx.Err() != nil {
+	if genCtx.Err() != nil || ctx.Err() != nil {
 		return
 	}
-	ctx, cancel := context.WithCancelCause(m.ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(genCtx, func() { cancel(errRebalance) })()
 	m.handler.Assigned(a)
@@ -103,19 +104,18 @@ func (m *membership) watch(ctx context.Context, total int) {
 // assignment is what the generation gives to this member. The total is asked
 // for every time: a generation that began because partitions were added must
 // not be counted against their number before.
-func (m *membership) assignment(gen *kafkago.Generation) (Assignment, error) {
+func (m *membership) assignment(ctx context.Context, gen *kafkago.Generation) (Assignment, error) {
 	a := Assignment{Generation: int(gen.ID)}
 	for _, p := range gen.Assignments[m.cfg.Topic] {
 		a.Partitions = append(a.Partitions, p.ID)
 	}
 	slices.Sort(a.Partitions)
-	err := briefly.retry(m.ctx, func() (err error) {
-		a.Total, err = m.client.partitions(m.ctx, m.cfg.Topic)
+	err := briefly.retry(ctx, func() (err error) {
+		a.Total, err = m.client.partitions(ctx, m.cfg.Topic)
 		if n := len(a.Partitions); err == nil && n > 0 && a.Partitions[n-1] >= a.Total {
-			return &Error{Code: CodeUnavailable, Op: "metadata of " + m.cfg.Topic,
-				Err: fmt.Errorf("a broker knows of %d partitions only, partition %d is assigned", a.Total, a.Partitions[n-1])}
+			err = fmt.Errorf("a broker knows of %d partitions only, partition %d is assigned", a.Total, a.Partitions[n-1])
 		}
-		return err
+		return wrap(ctx, "metadata of "+m.cfg.Topic, err)
 	})
 	return a, err
 }
@@ -144,18 +144,18 @@ func (m *membership) failure() error {
 
 // finish waits for the sessions, leaves the group and ends everything that
 // kafka-go runs for it.
-func (m *membership) finish(group *kafkago.ConsumerGroup, wires *wires) {
+func (m *membership) finish(ctx context.Context, group *kafkago.ConsumerGroup, wires *wires) {
 	m.serving.Wait()
 	cut := time.AfterFunc(leaveTimeout, wires.cut)
 	defer cut.Stop()
 	// kafka-go leaves by itself, but not while it is joining, which can take
 	// as long as a rebalance.
-	left, err := m.leave()
+	left, err := m.leave(ctx)
 	if err != nil {
 		m.cfg.Logger.Warn("could not leave the consumer group: its partitions rest until the session times out",
 			"group", m.cfg.Group, "error", err)
 	}
-	if left {
+	if left && !m.stranger {
 		// A join that is still not answered, is for nothing now.
 		cut.Reset(joinBackoff)
 	}
@@ -166,11 +166,11 @@ func (m *membership) finish(group *kafkago.ConsumerGroup, wires *wires) {
 }
 
 // leave reports true when the group has let the member go.
-func (m *membership) leave() (bool, error) {
+func (m *membership) leave(ctx context.Context) (bool, error) {
 	if m.member == "" {
 		return false, nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), leaveTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leaveTimeout)
 	defer cancel()
 	res, err := m.client.api.LeaveGroup(ctx, &kafkago.LeaveGroupRequest{
 		GroupID: m.cfg.Group, Members: []kafkago.LeaveGroupRequestMember{{ID: m.member}},
@@ -182,8 +182,7 @@ func (m *membership) leave() (bool, error) {
 		err = res.Members[0].Error
 	}
 	if errors.Is(err, kafkago.UnknownMemberId) || errors.Is(err, kafkago.GroupIdNotFound) {
-		// Our last id is gone; kafka-go may have another one by now.
-		return false, nil
+		return false, nil // the group knows already
 	}
 	return err == nil, wrap(ctx, "leave group "+m.cfg.Group, err)
 }

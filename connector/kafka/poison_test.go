@@ -15,8 +15,8 @@ import (
 
 func wantPoison(t testing.TB, err error, code ErrorCode, indexes ...int) {
 	t.Helper()
-	var poison *PoisonError
-	if !errors.As(err, &poison) {
+	poison, ok := errors.AsType[*PoisonError](err)
+	if !ok {
 		t.Fatalf("got %v, want a PoisonError", err)
 	}
 	if !slices.Equal(poison.Indexes, indexes) || CodeOf(err) != code {
@@ -112,8 +112,7 @@ func TestTransientErrorOutweighsPoison(t *testing.T) {
 		)
 		err := w.client().Produce(t.Context(), []Message{{Topic: "big"}, {Topic: "away"}, {Topic: "big"}})
 		wantCode(t, err, CodeUnavailable)
-		var poison *PoisonError
-		if errors.As(err, &poison) {
+		if poison, ok := errors.AsType[*PoisonError](err); ok {
 			t.Errorf("poison %v", poison.Indexes)
 		}
 	})

@@ -26,13 +26,30 @@ func (e *PoisonError) Error() string {
 // Unwrap gives the cause.
 func (e *PoisonError) Unwrap() error { return e.Err }
 
+// UnwrittenError names the messages that have to be written again after a
+// failure that may pass, by their index in the call to Produce: those that were
+// not acknowledged, and those of the same key behind them, so that repeating
+// just these keeps the order of each key. All others have been written.
+type UnwrittenError struct {
+	Indexes []int
+	Err     error
+}
+
+// Error implements error.
+func (e *UnwrittenError) Error() string {
+	return fmt.Sprintf("kafka: produce: %d message(s) not written: %v", len(e.Indexes), e.Err)
+}
+
+// Unwrap gives the cause.
+func (e *UnwrittenError) Unwrap() error { return e.Err }
+
 // Produce writes the messages and waits until all in-sync replicas have them.
 // Messages of one partition keep their order. A batch that is refused for good
 // is cut in halves until the messages at fault stand alone; they are named in
 // a *PoisonError and the rest is written, behind what the call had already
-// written to the partition. Any other error means that some messages may have
-// been written and some not. When ctx ends, what has been handed to the
-// connection may still be written.
+// written to the partition. A failure that may pass is an *UnwrittenError. Any
+// other error means that nothing has been written. When ctx ends, what has been
+// handed to the connection may still be written.
 func (c *Client) Produce(ctx context.Context, msgs []Message) error {
 	const op = "produce"
 	if err := ctx.Err(); err != nil {
@@ -47,8 +64,10 @@ func (c *Client) Produce(ctx context.Context, msgs []Message) error {
 		out[i], all[i] = toKafka(&msgs[i]), i
 	}
 	poison := &PoisonError{}
-	if err := c.produce(ctx, out, all, poison); err != nil {
-		return wrap(ctx, op, err)
+	unwritten, err := c.produce(ctx, out, all, poison)
+	if err != nil {
+		unwritten = append(unwritten, poison.Indexes...) // refused, but not replaced yet
+		return &UnwrittenError{Indexes: behind(out, unwritten), Err: wrap(ctx, op, err)}
 	}
 	if len(poison.Indexes) > 0 {
 		slices.Sort(poison.Indexes)
@@ -57,9 +76,33 @@ func (c *Client) Produce(ctx context.Context, msgs []Message) error {
 	return nil
 }
 
-func (c *Client) produce(ctx context.Context, msgs []kafkago.Message, idx []int, poison *PoisonError) error {
+// behind adds to the indexes the later messages of the same topic and key.
+func behind(msgs []kafkago.Message, indexes []int) []int {
+	type place struct{ topic, key string }
+	first := map[place]int{}
+	again := make(map[int]bool, len(indexes))
+	for _, i := range indexes {
+		again[i] = true
+		p := place{msgs[i].Topic, string(msgs[i].Key)}
+		if at, known := first[p]; msgs[i].Key != nil && (!known || i < at) {
+			first[p] = i
+		}
+	}
+	var out []int
+	for i := range msgs {
+		at, known := first[place{msgs[i].Topic, string(msgs[i].Key)}]
+		if again[i] || msgs[i].Key != nil && known && i > at {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// produce writes the messages at idx. With an error it returns the indexes
+// that are not known to be written.
+func (c *Client) produce(ctx context.Context, msgs []kafkago.Message, idx []int, poison *PoisonError) ([]int, error) {
 	if len(idx) == 0 {
-		return nil
+		return nil, nil
 	}
 	part := make([]kafkago.Message, len(idx))
 	for i, at := range idx {
@@ -67,11 +110,11 @@ func (c *Client) produce(ctx context.Context, msgs []kafkago.Message, idx []int,
 	}
 	written := c.writer.WriteMessages(ctx, part...)
 	if errors.Is(written, io.ErrClosedPipe) && c.link.isClosed() {
-		return errClosed // a closed Writer's word for it
+		return idx, errClosed // a closed Writer's word for it
 	}
 	refused, refusal, err := outcomes(ctx, written, len(part))
 	if err != nil {
-		return err
+		return unacknowledged(written, idx), err
 	}
 	again := make([]int, len(refused))
 	for i, at := range refused {
@@ -82,13 +125,28 @@ func (c *Client) produce(ctx context.Context, msgs []kafkago.Message, idx []int,
 		if poison.Err == nil {
 			poison.Err = wrap(ctx, "produce", refusal)
 		}
-		return nil
+		return nil, nil
 	}
 	half := len(again) / 2
-	if err := c.produce(ctx, msgs, again[:half], poison); err != nil {
-		return err
+	if unwritten, err := c.produce(ctx, msgs, again[:half], poison); err != nil {
+		return append(unwritten, again[half:]...), err
 	}
 	return c.produce(ctx, msgs, again[half:], poison)
+}
+
+// unacknowledged are those of idx that a Writer's error does not call written.
+func unacknowledged(written error, idx []int) []int {
+	each, ok := errors.AsType[kafkago.WriteErrors](written)
+	if !ok {
+		return slices.Clone(idx)
+	}
+	var out []int
+	for i, e := range each {
+		if e != nil {
+			out = append(out, idx[i])
+		}
+	}
+	return out
 }
 
 // outcomes reads a Writer's error. A failure that may pass is returned as err
@@ -98,17 +156,13 @@ func outcomes(ctx context.Context, written error, n int) (refused []int, refusal
 	if written == nil {
 		return nil, nil, nil
 	}
-	var each kafkago.WriteErrors
-	if !errors.As(written, &each) {
+	each, ok := errors.AsType[kafkago.WriteErrors](written)
+	if !ok {
 		// Nothing was sent, or ctx ended before all answers were there.
 		if !isPermanent(ctx, written) {
 			return nil, nil, written
 		}
-		refused = make([]int, n)
-		for i := range refused {
-			refused[i] = i
-		}
-		return refused, written, nil
+		each = slices.Repeat(kafkago.WriteErrors{written}, n)
 	}
 	for i, e := range each {
 		switch {

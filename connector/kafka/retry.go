@@ -59,8 +59,7 @@ func (p patience) limit(code ErrorCode) time.Duration {
 // canceled is err, seen as the failure that was being waited out when ctx
 // ended.
 func canceled(ctx context.Context, err error) error {
-	var e *Error
-	_ = errors.As(err, &e) // only an *Error has a code to be patient with
+	e, _ := errors.AsType[*Error](err) // nothing else has a code to be patient with
 	return &Error{Code: CodeCanceled, Op: e.Op, Err: fmt.Errorf("%w while waiting after: %w", context.Cause(ctx), e.Err)}
 }
 
