@@ -24,7 +24,8 @@ func TestAPIClock(t *testing.T) {
 		{"the API is behind", []seen{quick(-time.Minute), quick(-time.Minute)}, -time.Minute + time.Second + 50*time.Millisecond - 100*time.Millisecond},
 		{
 			"a slow answer proves nothing",
-			[]seen{{-9 * time.Second, -9 * time.Second, 0}, {-9 * time.Second, -9 * time.Second, 0}}, 0,
+			[]seen{{-9 * time.Second, -9 * time.Second, 0}, {-9 * time.Second, -9 * time.Second, 0}},
+			0,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

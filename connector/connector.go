@@ -107,6 +107,10 @@ func (c *Connector) addAccount(name string, a AccountConfig) error {
 		return err
 	}
 	c.clients = append(c.clients, client)
+	if a.Timeout > c.cfg.DrainTimeout*3/4 {
+		c.log.Warn("the account's timeout exceeds three quarters of the drain timeout: a stop or a rebalance can give up its calls",
+			"account", name, "timeout", a.Timeout.String(), "drain_timeout", c.cfg.DrainTimeout.String())
+	}
 	c.accounts[name] = newAccount(name, a, apiCaller{client}, limiter, c.stats, c.log, c.accountChanged)
 	return nil
 }
