@@ -105,7 +105,9 @@ func refused(e *entry, err error, now time.Time) outcome {
 	default:
 		o.err.Class, o.outcome, o.deadLetter = schemas.ClassNotJSON, "", true
 	}
-	if o.requestID == "" {
+	if o.requestID == "" || o.operation == "" {
+		// A failed result names its operation; without one there is only the
+		// dead letter.
 		o.outcome, o.deadLetter = "", true
 	}
 	return o

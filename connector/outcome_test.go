@@ -106,6 +106,10 @@ func TestBadRecords(t *testing.T) {
 			schemas.OutcomeFailed, schemas.ClassVersion, true, "$.version",
 		},
 		{
+			"another major version without an operation", `{"version":"2.0","id":"x"}`,
+			"", schemas.ClassVersion, true, "",
+		},
+		{
 			"several faults", `{"version":"1.0","id":"x","operation":"create","service_sid":"VA1","identity":"a","create":{"factor_sid":"bad"}}`,
 			schemas.OutcomeRejected, schemas.ClassInvalid, false, "$.create.factor_sid",
 		},

@@ -107,7 +107,7 @@ accounts:
 	return h
 }
 
-var listening = regexp.MustCompile(`(127\.0\.0\.1:\d+)`)
+var listening = regexp.MustCompile(`"msg":"listening","url":"http://(127\.0\.0\.1:\d+)"`)
 
 func (h *hostProcess) gone() bool {
 	select {

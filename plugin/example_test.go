@@ -29,19 +29,23 @@ func ExampleRun() {
 		Secrets: func(context.Context) (map[string]string, error) {
 			return map[string]string{"env:TOKEN": "from the vault"}, nil
 		},
-		Logger: slog.New(slog.DiscardHandler),
-		OnStatus: func(st connector.Status) {
-			if st.Ready {
-				stop()
-			}
-		},
-		Env: []string{modeEnv + "=example"}, // makes the test binary the plugin
+		Logger:   slog.New(slog.DiscardHandler),
+		OnStatus: onceReady(stop),                // a real host shows the status here
+		Env:      []string{modeEnv + "=example"}, // makes the test binary the plugin
 	})
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("drained, nothing was abandoned")
 	// Output: drained, nothing was abandoned
+}
+
+func onceReady(do func()) func(connector.Status) {
+	return func(st connector.Status) {
+		if st.Ready {
+			do()
+		}
+	}
 }
 
 // examplePlugin names the test binary.

@@ -23,8 +23,18 @@ const logFlushBudget = time.Second
 const handHint = `This is a Countersign plugin. It is not started by hand but by a host, which
 checks it, configures it over an encrypted channel and drains it:
 
-    countersign host --config FILE --plugin %s --sha256 DIGEST
+    countersign host --config FILE%s
 `
+
+// explain says how a host loads this binary. One that needs arguments to be a
+// plugin is the countersign command, which a host takes as its own plugin.
+func explain(w io.Writer, args []string) {
+	load := ""
+	if len(args) == 1 {
+		load = " --plugin " + args[0] + " --sha256 DIGEST"
+	}
+	_, _ = fmt.Fprintf(w, handHint, load)
+}
 
 // ServeConfig says what a plugin process serves.
 type ServeConfig struct {
@@ -49,7 +59,7 @@ func Serve(ctx context.Context, cfg ServeConfig) {
 // serve wires one process: straight down, each guard beside its reason.
 func serve(ctx context.Context, cfg ServeConfig, stderr *os.File, getenv func(string) string) int {
 	if getenv(handshake.MagicCookieKey) != handshake.MagicCookieValue || getenv("PLUGIN_CLIENT_CERT") == "" {
-		_, _ = fmt.Fprintf(stderr, handHint, os.Args[0])
+		explain(stderr, os.Args)
 		return 1
 	}
 	// Where the host is killed, our next log line would kill us too and take

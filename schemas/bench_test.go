@@ -21,6 +21,7 @@ func BenchmarkDecodeRequest(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
 
 func BenchmarkDecodeResult(b *testing.B) {
@@ -35,6 +36,7 @@ func BenchmarkDecodeResult(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
 }
 
 func BenchmarkEncodeResult(b *testing.B) {

@@ -126,7 +126,7 @@ var goldenResults = map[string]*schemas.Result{
 
 	"rejected-invalid": result("", schemas.OutcomeRejected, unread(schemas.ClassInvalid,
 		schemas.Fault{Path: "$.operation", Message: "is required"}, schemas.Fault{Path: `$["odd name"]`, Message: "appears more than once"})),
-	"rejected-version":     result(schemas.OperationCreate, schemas.OutcomeRejected, unread(schemas.ClassVersion, schemas.Fault{Path: "$.version", Message: "is 2.0; only 1.x is read here"})),
+	"failed-version":       result(schemas.OperationCreate, schemas.OutcomeFailed, unread(schemas.ClassVersion, schemas.Fault{Path: "$.version", Message: "is 2.0; only 1.x is read here"})),
 	"rejected-account":     result(schemas.OperationCreate, schemas.OutcomeRejected, uncalled(withError(schemas.Error{Class: schemas.ClassAccount, Message: "account main is not configured"}))),
 	"rejected-guard":       result(schemas.OperationCreate, schemas.OutcomeRejected, uncalled(withError(schemas.Error{Class: schemas.ClassGuard, Message: "too many challenges", Limit: "per identity: 3 a minute"}))),
 	"rejected-id-conflict": result(schemas.OperationCreate, schemas.OutcomeRejected, uncalled(withError(schemas.Error{Class: schemas.ClassIDConflict, Message: "the id was used before with another body"}))),

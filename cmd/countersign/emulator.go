@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strings"
 	"time"
@@ -30,6 +31,8 @@ type emulatorFlags struct {
 	faults faultFlags
 	push   []string
 	totp   []string
+
+	outage, outageAfter time.Duration
 }
 
 func emulatorCommand() *cobra.Command {
@@ -46,7 +49,8 @@ Factors are enrolled by its HTTP API as a device would, or at the start with
 --push-factor and --totp-factor. Challenges for such a push factor stay pending
 until they expire, because no device holds its key.
 
-Faults are injected by rate, from flags, from a JSON file, or while it runs:
+--outage makes it unreachable once, in good order. Faults are injected by rate,
+from flags, from a JSON file, or while it runs:
 GET and POST /_emulator/faults, POST /_emulator/outage?for=20s&kind=graceful.
 GET /_emulator/stats counts calls, GET /_emulator/created lists every challenge.
 
@@ -76,6 +80,8 @@ Exit codes: 0 ended in order, 1 otherwise, 2 wrong usage.`,
 	fl.StringArrayVar(&f.push, "push-factor", nil, "enrol a push factor for this `identity`; repeatable")
 	fl.StringArrayVar(&f.totp, "totp-factor", nil, "enrol a TOTP factor, as `identity=BASE32SECRET`; repeatable")
 	fl.Uint64Var(&f.seed, "seed", 1, "decides which calls the rates hit")
+	fl.DurationVar(&f.outage, "outage", 0, "once, be unreachable for that long, in order: no call is left in doubt")
+	fl.DurationVar(&f.outageAfter, "outage-after", 10*time.Second, "when, from the start")
 	f.faults.register(cmd)
 	return cmd
 }
@@ -115,13 +121,34 @@ func (f emulatorFlags) run(cmd *cobra.Command) error {
 		return err
 	}
 	greet(cmd.OutOrStdout(), api.URL(), account, factors)
-	<-signals.drain.Done()
+	if err := f.wait(signals.drain, api, log); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(signals.abort, emulatorClose)
 	defer cancel()
 	if err := api.Close(ctx); err != nil {
 		return fmt.Errorf("calls under way were dropped: %w", err)
 	}
 	log.Info("ended in order")
+	return nil
+}
+
+// wait is until the emulator shall end, with the outage in between.
+func (f emulatorFlags) wait(ctx context.Context, api *emulator.Emulator, log *slog.Logger) error {
+	if f.outage > 0 {
+		timer := time.NewTimer(f.outageAfter)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		log.Info("going away", "for", f.outage.String())
+		if err := api.Outage(f.outage); err != nil {
+			return err
+		}
+	}
+	<-ctx.Done()
 	return nil
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -48,6 +50,22 @@ func TestEmulatorServesUntilItIsAskedToEnd(t *testing.T) {
 	}
 	if _, body := get(t, base+"/_emulator/stats"); !strings.Contains(body, `"creates":1`) {
 		t.Errorf("stats: %s", body)
+	}
+	e.end()
+	e.wait(t).want(t, exitOK)
+}
+
+// During the outage nobody gets through, and it can still be ended.
+func TestEmulatorOutage(t *testing.T) {
+	e := start(t, "emulator", "--listen", "127.0.0.1:0", "--outage", "1h", "--outage-after", "1ms")
+	address := strings.TrimPrefix(e.field(t, "base_url"), "http://")
+	dialer := net.Dialer{Timeout: patience}
+	for refused := false; !refused; {
+		conn, err := dialer.DialContext(t.Context(), "tcp", address)
+		refused = errors.Is(err, syscall.ECONNREFUSED)
+		if err == nil {
+			_ = conn.Close()
+		}
 	}
 	e.end()
 	e.wait(t).want(t, exitOK)
