@@ -109,7 +109,7 @@ func (a *account) stateChanged(_ string, from, to gobreaker.State) {
 	})
 	if to == gobreaker.StateOpen && from == gobreaker.StateClosed {
 		a.stats.breakerOpened(a.name)
-		a.log.Warn("circuit breaker opened: intake pauses, no call goes out", "probe_in", a.open.String())
+		a.log.Warn("circuit breaker opened: intake pauses, no call goes out", "probe_in", a.probePause().String())
 	}
 	if to == gobreaker.StateClosed {
 		a.log.Info("circuit breaker closed: calls go out again")
