@@ -177,18 +177,16 @@ func (a *account) blockedFor(now time.Time) time.Duration {
 
 // credentialsRefused blocks the account until a probe is let in again.
 func (a *account) credentialsRefused(err error) {
-	a.mu.Lock()
-	first := !a.refused
-	a.mu.Unlock()
-	if first {
-		a.log.Error("the API refuses the account's credentials: its records wait, nothing is lost; correct the credentials and restart", "error", err)
-	}
+	first := false
 	a.update(func() {
-		if first {
+		if first = !a.refused; first {
 			a.refusals++
 		}
 		a.refused, a.refusedAt = true, time.Now()
 	})
+	if first {
+		a.log.Error("the API refuses the account's credentials: its records wait, nothing is lost; correct the credentials and restart", "error", err)
+	}
 }
 
 // authenticated takes note that a call that began at the given time was let in.

@@ -160,11 +160,11 @@ func TestListStopsWhenItsTimeIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		pages := 0
-		r.acct.caller = pagingAPI{r.api, func(ctx context.Context, pay func(context.Context) error) (answer, error) {
+		r.acct.caller = pagingAPI{r.api, func(ctx context.Context, pay func() error) (answer, error) {
 			for {
 				pages++
 				pass(100 * time.Millisecond)
-				if err := pay(ctx); err != nil {
+				if err := pay(); err != nil {
 					return answer{}, err
 				}
 			}
@@ -186,9 +186,9 @@ func TestListStopsWhenItsTimeIsOver(t *testing.T) {
 // pagingAPI is a model API with a list of its own.
 type pagingAPI struct {
 	*modelAPI
-	list func(context.Context, func(context.Context) error) (answer, error)
+	list func(context.Context, func() error) (answer, error)
 }
 
-func (p pagingAPI) call(ctx context.Context, _ *schemas.Request, pay func(context.Context) error) (answer, error) {
+func (p pagingAPI) call(ctx context.Context, _ *schemas.Request, pay func() error) (answer, error) {
 	return p.list(ctx, pay)
 }

@@ -73,7 +73,7 @@ func (a *account) attempt(mayCall, callCtx context.Context, e *entry) (end attem
 	}
 	a.remember(probeTarget{e.req.ServiceSID, e.req.Identity})
 	stopped := endCalled
-	pay := func(context.Context) error {
+	pay := func() error {
 		// The slot goes back first: with one slot in all, waiting for a second
 		// would be for ever.
 		release()

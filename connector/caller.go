@@ -18,7 +18,7 @@ import (
 type caller interface {
 	// call makes the request's call. A list is read page by page; pay is
 	// called before each further page, and its error ends the list.
-	call(ctx context.Context, req *schemas.Request, pay func(context.Context) error) (answer, error)
+	call(ctx context.Context, req *schemas.Request, pay func() error) (answer, error)
 	// probe is the cheapest read near the target.
 	probe(ctx context.Context, t probeTarget) (answer, error)
 }
@@ -42,7 +42,7 @@ const (
 // apiCaller is the caller on the real client.
 type apiCaller struct{ client *challenge.Client }
 
-func (c apiCaller) call(ctx context.Context, req *schemas.Request, pay func(context.Context) error) (answer, error) {
+func (c apiCaller) call(ctx context.Context, req *schemas.Request, pay func() error) (answer, error) {
 	switch req.Operation {
 	case schemas.OperationCreate:
 		res, err := c.client.Create(ctx, req.ServiceSID, req.Identity, createParams(req.Create))
@@ -80,7 +80,7 @@ var errPagesRepeat = errors.New("the pages of the list lead back to each other")
 
 // list reads one page where the request names one, else all pages up to its
 // limit.
-func (c apiCaller) list(ctx context.Context, req *schemas.Request, pay func(context.Context) error) (answer, error) {
+func (c apiCaller) list(ctx context.Context, req *schemas.Request, pay func() error) (answer, error) {
 	p := listParams(req.List)
 	page, err := c.client.List(ctx, req.ServiceSID, req.Identity, p)
 	out := answer{challenges: []json.RawMessage{}}
@@ -104,7 +104,7 @@ func (c apiCaller) list(ctx context.Context, req *schemas.Request, pay func(cont
 		if one || page.Meta.NextPageURL == "" || (p.Limit > 0 && len(out.challenges) >= p.Limit) {
 			return out, nil
 		}
-		if err = pay(ctx); err == nil {
+		if err = pay(); err == nil {
 			page, err = c.client.NextPage(ctx, page)
 		}
 	}

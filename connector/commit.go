@@ -108,7 +108,11 @@ func (c atLeastOnce) publish(ctx context.Context, outputs []output) ([]output, e
 			if outputs[i].fallback == nil {
 				return outputs, err
 			}
-			outputs[i] = output{msg: *outputs[i].fallback}
+			msg, failed := outputs[i].fallback()
+			if failed != nil {
+				return outputs, errors.Join(err, failed)
+			}
+			outputs[i] = output{msg: msg}
 		}
 		c.log.Error("events refused by the broker, writing substitutes", "count", len(outputs), "error", err)
 	}

@@ -70,7 +70,7 @@ func TestAtLeastOnce(t *testing.T) {
 				err := c.commit(t.Context(), group{
 					outputs: []output{
 						{msg: kafka.Message{Value: []byte("a")}},
-						{msg: kafka.Message{Value: []byte("b")}, fallback: &kafka.Message{Value: []byte("fallback")}},
+						{msg: kafka.Message{Value: []byte("b")}, fallback: func() (kafka.Message, error) { return kafka.Message{Value: []byte("fallback")}, nil }},
 					},
 					position: position{frontier: 7},
 				})

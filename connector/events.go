@@ -10,11 +10,12 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// output is one record to publish and what to publish instead if the broker
-// refuses it for good.
+// output is one record to publish and how to make what is published instead if
+// the broker refuses it for good. The fallback is made only then: nearly every
+// record goes without.
 type output struct {
 	msg      kafka.Message
-	fallback *kafka.Message
+	fallback func() (kafka.Message, error) // nil: none
 }
 
 // events turns outcomes into records.
@@ -164,18 +165,19 @@ func (ev events) resultOutput(o outcome, r schemas.Result, value []byte) (output
 	if key == nil && e.req != nil {
 		key = []byte(e.req.Identity)
 	}
-	last, err := ev.lastResort(r)
-	if err != nil {
-		return output{}, err
-	}
+	out := output{fallback: func() (kafka.Message, error) { return ev.lastResort(r) }}
 	msg := kafka.Message{Topic: ev.topics.Results, Key: key, Value: value, Headers: e.rec.Headers}
 	if msg.Size() > int64(ev.limit) {
 		msg.Headers = nil
 	}
 	if msg.Size() > int64(ev.limit) {
-		msg = last
+		var err error
+		if msg, err = out.fallback(); err != nil {
+			return output{}, err
+		}
 	}
-	return output{msg: msg, fallback: &last}, nil
+	out.msg = msg
+	return out, nil
 }
 
 // lastResort is a result of a few hundred bytes, without key and headers: which
@@ -218,11 +220,10 @@ func (ev events) deadLetter(o outcome) output {
 	}
 	headers := append(append([]schemas.Header{}, e.rec.Headers...), d.Headers()...)
 	whole := kafka.Message{Topic: ev.topics.DeadLetters, Key: e.rec.Key, Value: e.rec.Value, Headers: headers}
-	substitute := ev.substitute(d, e)
 	if whole.Size() > int64(ev.limit) {
-		return output{msg: substitute}
+		return output{msg: ev.substitute(d, e)}
 	}
-	return output{msg: whole, fallback: &substitute}
+	return output{msg: whole, fallback: func() (kafka.Message, error) { return ev.substitute(d, e), nil }}
 }
 
 // substitute stands for a record that cannot be written itself: its

@@ -198,7 +198,7 @@ type modelAPI struct {
 	most   int
 }
 
-func (m *modelAPI) call(ctx context.Context, req *schemas.Request, _ func(context.Context) error) (answer, error) {
+func (m *modelAPI) call(ctx context.Context, req *schemas.Request, _ func() error) (answer, error) {
 	m.mu.Lock()
 	if m.count == nil {
 		m.count = map[string]int{}
