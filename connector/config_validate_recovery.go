@@ -3,6 +3,7 @@ package connector
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -37,13 +38,9 @@ func (r RecoveryConfig) validate(v *configCheck, group string) {
 
 // alternatives writes a closed list for a message.
 func alternatives[T ~string](all []T) string {
-	text := string(all[0])
-	for i, one := range all[1:] {
-		if i == len(all)-2 {
-			text += " or " + string(one)
-			continue
-		}
-		text += ", " + string(one)
+	names := make([]string, len(all))
+	for i, one := range all {
+		names[i] = string(one)
 	}
-	return text
+	return "one of " + strings.Join(names, ", ")
 }
