@@ -7,10 +7,7 @@ import (
 
 var (
 	outcomeRule = oneOf(OutcomeSucceeded, OutcomeAdopted, OutcomeDuplicate, OutcomeRejected, OutcomeExpired, OutcomeFailed)
-	classRule   = oneOf(
-		ClassInvalid, ClassVersion, ClassRejected, ClassThrottled, ClassUnavailable, ClassAmbiguous, ClassCredentials,
-		ClassExpired, ClassIDConflict, ClassAccount, ClassTooLarge, ClassGuard, ClassNotJSON, ClassNoID,
-	)
+	classRule   = oneOf(Classes()...)
 )
 
 var resultIDRule = hexDigits(resultIDLength)

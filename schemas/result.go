@@ -86,6 +86,14 @@ const (
 	ClassNoID        Class = "no_id"       // the event has no id that a result could refer to
 )
 
+// Classes returns all classes, in the contract's order.
+func Classes() []Class {
+	return []Class{
+		ClassInvalid, ClassVersion, ClassRejected, ClassThrottled, ClassUnavailable, ClassAmbiguous, ClassCredentials,
+		ClassExpired, ClassIDConflict, ClassAccount, ClassTooLarge, ClassGuard, ClassNotJSON, ClassNoID,
+	}
+}
+
 // Coordinates say where a record stands. A timestamp outside of the years 0 to
 // 9999 is written as the nearest that RFC 3339 can say: a producer may put
 // anything there, and it must not cost a result.

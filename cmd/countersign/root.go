@@ -40,6 +40,7 @@ Exit codes of every command: 0 done, 1 failed or something found, 2 wrong usage.
 		pluginCommand(),
 		sendCommand(),
 		tailCommand(),
+		redriveCommand(),
 		emulatorCommand(),
 		validateCommand(),
 		versionCommand(),

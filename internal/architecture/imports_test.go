@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"connector/challenge":               {"connector/challenge/internal/wire", "connector/challenge/read", "internal/secret", "schemas"},
 	"connector/kafka":                   {"internal/secret", "schemas"},
 	"connector":                         {"connector/challenge", "connector/challenge/read", "connector/kafka", "internal/secret", "ratelimit", "schemas"},
+	"connector/redrive":                 {"connector/kafka", "schemas"},
 
 	"plugin/pluginpb":   {},
 	"plugin":            {"connector", "connector/kafka", "internal/secret", "plugin/pluginpb", "schemas"},
@@ -44,7 +45,7 @@ var mayImport = map[string][]string{
 	"integration":           {},
 
 	"cmd/countersign": {
-		"connector", "connector/kafka", "internal/broker", "internal/demo", "internal/device", "internal/emulator", "internal/secret", "plugin", "schemas",
+		"connector", "connector/kafka", "connector/redrive", "internal/broker", "internal/demo", "internal/device", "internal/emulator", "internal/secret", "plugin", "schemas",
 	},
 	"cmd/countersign-plugin": {"plugin"},
 }

@@ -1,0 +1,266 @@
+package redrive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/countersign/countersign/connector/kafka"
+)
+
+const (
+	maxBatch      = 200     // letters that are sent at once
+	maxBatchBytes = 4 << 20 // of these, about
+)
+
+// job is one survey or run.
+type job struct {
+	cfg        Config
+	ranges     []kafka.Range // of the dead letters, pinned
+	partitions int           // of the requests
+	journal    *journal
+	report     Report
+}
+
+// Survey says what Run would do with the dead letters that are there now. It
+// writes nothing and takes no lock, so a run that is under way may change the
+// answer. The error, if any, is an *Error.
+func Survey(ctx context.Context, r Reader, cfg Config) (Report, error) {
+	j, err := survey(ctx, r, cfg)
+	return j.report, err
+}
+
+func survey(ctx context.Context, r Reader, cfg Config) (*job, error) {
+	j := &job{cfg: cfg, journal: &journal{marks: marks{}}, report: Report{Refused: map[Reason]int{}}}
+	if err := cfg.Check(); err != nil {
+		return j, err
+	}
+	var err error
+	if j.ranges, err = r.Ranges(ctx, cfg.Topics.DeadLetters); err != nil {
+		return j, kafkaFailed(ctx, err)
+	}
+	requests, err := r.Ranges(ctx, cfg.Topics.Requests)
+	if err != nil {
+		return j, kafkaFailed(ctx, err)
+	}
+	j.partitions = len(requests)
+	if err := j.journal.read(ctx, r, cfg.Topics.Journal); err != nil {
+		return j, err
+	}
+	planned := 0
+	return j, j.walk(ctx, r, func(l letter) (bool, error) {
+		j.report.seen(l)
+		switch {
+		case l.verdict != verdictRedrive && l.verdict != verdictPark:
+		case j.cfg.Max > 0 && planned == j.cfg.Max:
+			j.report.Capped++
+		default:
+			planned++
+			j.report.add(l)
+		}
+		return true, nil
+	})
+}
+
+// walk judges the dead letters of the pinned ranges one after the other, until
+// each returns false or an error.
+func (j *job) walk(ctx context.Context, r Reader, each func(l letter) (more bool, err error)) error {
+	taken := marks{}
+	for p, at := range j.ranges {
+		for rec, err := range r.Scan(ctx, j.cfg.Topics.DeadLetters, p, at.Start, at.End) {
+			if err != nil {
+				return kafkaFailed(ctx, err)
+			}
+			l := j.judge(rec, taken, time.Now())
+			if l.verdict == verdictRedrive || l.verdict == verdictPark {
+				taken[l.mark] = true
+			}
+			if more, err := each(l); err != nil || !more {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Run redrives. The report says what was done, also beside an error, which is an
+// *Error. Where ctx ends, the batch in hand is finished and noted first, so that
+// a later run goes on behind it. Between sending a batch and noting it lies the
+// one moment in which a crash makes a later run send a batch again; its requests
+// keep their ids, so what had succeeded is not called again and what is in
+// doubt is looked up.
+func Run(ctx context.Context, c Cluster, cfg Config) (Report, error) {
+	if cfg.Group == "" {
+		return Report{}, invalid("the group has no name")
+	}
+	j, err := survey(ctx, c, cfg)
+	if err != nil {
+		return Report{}, err
+	}
+	r := &run{job: j, cluster: c, planned: j.report.Requests() + j.report.Parked}
+	plan := j.report
+	j.report.Redriven, j.report.Parked, j.report.Calls = nil, 0, Calls{}
+	if r.planned == 0 {
+		return j.report, nil
+	}
+	r.progress()
+	if err := r.topics(ctx, plan.Parked > 0); err != nil {
+		return j.report, err
+	}
+	err = locked(ctx, c, kafka.GroupConfig{
+		Group: cfg.Group, Topic: cfg.Topics.Journal, SessionTimeout: sessionTimeout,
+	}, r.pass)
+	return j.report, err
+}
+
+// run is one Run behind its survey.
+type run struct {
+	*job
+	cluster Cluster
+	planned int
+	done    int
+	due     time.Time // when the next batch may be sent
+}
+
+func (r *run) progress() {
+	if r.cfg.Progress != nil {
+		r.cfg.Progress(Progress{Planned: r.planned, Done: r.done})
+	}
+}
+
+// topics makes what has to be there before anything is sent. It asks for no
+// more than is missing, since the right to make topics is not everybody's.
+func (r *run) topics(ctx context.Context, parking bool) error {
+	var missing []kafka.TopicSpec
+	if !r.journal.exists {
+		// Kept for ever: a mark that is gone before its dead letter would have it
+		// redriven again.
+		missing = append(missing, kafka.TopicSpec{
+			Name: r.cfg.Topics.Journal, Partitions: 1, Configs: map[string]string{"cleanup.policy": "delete", "retention.ms": "-1"},
+		})
+	}
+	if parking {
+		switch _, err := r.cluster.Ranges(ctx, r.cfg.Topics.Parking); {
+		case kafka.CodeOf(err) == kafka.CodeUnknownTopic:
+			missing = append(missing, kafka.TopicSpec{Name: r.cfg.Topics.Parking, Partitions: len(r.ranges)})
+		case err != nil:
+			return kafkaFailed(ctx, err)
+		}
+	}
+	return kafkaFailed(ctx, r.cluster.EnsureTopics(ctx, missing))
+}
+
+// pass goes through the dead letters once, under the lock. It begins anew with
+// each lock: somebody else may have held it in between.
+func (r *run) pass(ctx context.Context, out producer) error {
+	if err := r.journal.read(ctx, r.cluster, r.cfg.Topics.Journal); err != nil {
+		return err
+	}
+	var batch []letter
+	var bytes int64
+	size := r.batchSize()
+	flush := func() error {
+		err := r.flush(ctx, out, batch)
+		batch, bytes = batch[:0], 0
+		return err
+	}
+	err := r.walk(ctx, r.cluster, func(l letter) (bool, error) {
+		if l.verdict != verdictRedrive && l.verdict != verdictPark {
+			return true, nil
+		}
+		batch, bytes = append(batch, l), bytes+l.rec.Size()
+		full := r.cfg.Max > 0 && r.done+len(batch) >= r.cfg.Max
+		if !full && len(batch) < size && bytes < maxBatchBytes {
+			return true, nil
+		}
+		err := flush()
+		return !full || r.done < r.cfg.Max, err
+	})
+	if err == nil {
+		err = flush()
+	}
+	return err
+}
+
+// batchSize is how many letters go out at once: a tenth of a second's.
+func (r *run) batchSize() int {
+	if r.cfg.Rate == 0 {
+		return maxBatch
+	}
+	return min(max(int(r.cfg.Rate/10), 1), maxBatch)
+}
+
+// flush sends a batch and notes it.
+func (r *run) flush(ctx context.Context, out producer, batch []letter) error {
+	if len(batch) == 0 {
+		return nil
+	}
+	if err := r.pace(ctx, len(batch)); err != nil {
+		return err
+	}
+	// What has begun is finished: an interruption must not lose the marks.
+	ctx = context.WithoutCancel(ctx)
+	now := time.Now()
+	msgs := make([]kafka.Message, len(batch))
+	for i, l := range batch {
+		msgs[i] = r.message(l, now)
+	}
+	written := out.Produce(ctx, msgs)
+	sent, err := outcome(len(batch), written)
+	var notes []kafka.Message
+	for i, l := range batch {
+		switch {
+		case sent[i]:
+			notes = append(notes, r.note(l, msgs[i].Topic, now))
+			r.journal.marks[l.mark] = true
+			r.report.add(l)
+			r.done++
+		case err == nil:
+			r.report.refuse(l.refused(ReasonTooLarge, "Kafka refuses the record for good"))
+		}
+	}
+	if len(notes) > 0 {
+		if failed := out.Produce(ctx, notes); failed != nil {
+			return &Error{Code: CodeUnnoted, Err: fmt.Errorf("%d requests were sent and could not be noted: %w", len(notes), errors.Join(failed, err))}
+		}
+	}
+	r.progress()
+	return kafkaFailed(ctx, err)
+}
+
+// outcome says which messages Kafka has. The error is nil where the rest is
+// refused for good.
+func outcome(n int, written error) (sent []bool, err error) {
+	sent = slices.Repeat([]bool{true}, n)
+	var not []int
+	if poison, ok := errors.AsType[*kafka.PoisonError](written); ok {
+		not = poison.Indexes
+	} else if unwritten, ok := errors.AsType[*kafka.UnwrittenError](written); ok {
+		not, err = unwritten.Indexes, written
+	} else if written != nil {
+		return make([]bool, n), written
+	}
+	for _, i := range not {
+		sent[i] = false
+	}
+	return sent, err
+}
+
+// pace waits until n more may be sent. Time that was lost is not made up for.
+func (r *run) pace(ctx context.Context, n int) error {
+	if now := time.Now(); r.due.Before(now) {
+		r.due = now
+	}
+	timer := time.NewTimer(time.Until(r.due))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	if r.cfg.Rate > 0 {
+		r.due = r.due.Add(time.Duration(float64(n) / r.cfg.Rate * float64(time.Second)))
+	}
+	return kafkaFailed(ctx, ctx.Err())
+}
