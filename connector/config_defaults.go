@@ -43,7 +43,7 @@ const (
 	defaultApart              = 2 * time.Second
 	defaultMaxPages           = 20
 	defaultHorizon            = 2 * time.Hour
-	defaultLedgerEntries      = 1_000_000
+	defaultLedgerEntries      = 4_000_000
 )
 
 // WithDefaults returns a copy in which every zero value that stands for a

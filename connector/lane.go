@@ -283,6 +283,7 @@ func (l *lane) collect() {
 		}
 	}
 	l.cfg.budget.give(records, bytes)
+	l.cfg.stats.doubted(-l.doubts)
 }
 
 // poke makes the lane look again at what it can do.

@@ -354,7 +354,7 @@ func backoff(cfg RetryConfig, n int) time.Duration {
 func (l *lane) status() LaneStatus {
 	s := LaneStatus{
 		Partition: l.partition, Committed: l.committed, Fetched: l.resume, End: l.end,
-		InFlight: l.inFlight, Waiting: l.timers.len(), Uncertain: l.doubts,
+		InFlight: l.inFlight, Waiting: l.timers.len(),
 	}
 	s.Window = l.window.held
 	if e := l.window.oldest(); e != nil {

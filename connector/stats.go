@@ -47,6 +47,7 @@ type metrics struct {
 	breakerOpens *prometheus.CounterVec
 	unknown      prometheus.Counter
 	looks        prometheus.Counter
+	uncertain    prometheus.Gauge
 }
 
 func newStats() *stats {
@@ -83,7 +84,10 @@ func newStats() *stats {
 			Namespace: "countersign", Name: "calls_in_flight", Help: "Calls of the Challenge API under way.",
 		}),
 	}
-	s.registry.MustRegister(s.metrics.callSeconds, s.metrics.inFlight)
+	s.metrics.uncertain = prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: "countersign", Name: "uncertain_records", Help: "Records that may have been called and are looked for at the Challenge API.",
+	})
+	s.registry.MustRegister(s.metrics.callSeconds, s.metrics.inFlight, s.metrics.uncertain)
 	return s
 }
 
@@ -152,6 +156,8 @@ func (s *stats) retried() {
 	s.retries.Add(1)
 	s.metrics.retries.Inc()
 }
+
+func (s *stats) doubted(records int) { s.metrics.uncertain.Add(float64(records)) }
 
 func (s *stats) looked() { s.metrics.looks.Inc() }
 

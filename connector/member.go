@@ -1,0 +1,108 @@
+package connector
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/countersign/countersign/connector/kafka"
+)
+
+// member is the Connector as a member of its consumer group.
+type member struct{ c *Connector }
+
+func (m member) Assigned(a kafka.Assignment) {
+	c := m.c
+	c.stats.rebalanced()
+	for _, acct := range c.accounts {
+		acct.limiter.SetShare(len(a.Partitions), a.Total)
+	}
+	c.mu.Lock()
+	c.joined, c.reason, c.partitions = true, "", a.Total
+	for p, l := range c.ledgers {
+		if !slices.Contains(a.Partitions, p) {
+			l.drop()
+			delete(c.ledgers, p)
+		}
+	}
+	c.mu.Unlock()
+	c.log.Info("joined the consumer group", "generation", a.Generation, "partitions", a.Partitions, "of", a.Total)
+	c.changed()
+}
+
+func (m member) Revoked() {
+	for _, acct := range m.c.accounts {
+		acct.limiter.SetShare(0, 1)
+	}
+	m.c.mu.Lock()
+	m.c.joined = false
+	m.c.mu.Unlock()
+	m.c.log.Info("left the generation: every lane has finished")
+	m.c.changed()
+}
+
+func (m member) Unjoined(err error) {
+	m.c.mu.Lock()
+	m.c.joined, m.c.reason = false, err.Error()
+	m.c.mu.Unlock()
+	m.c.log.Warn("not a member of the consumer group, trying again", "error", err)
+	m.c.changed()
+}
+
+func (m member) Run(ctx context.Context, s *kafka.Session) error {
+	c := m.c
+	log := c.log.With("generation", s.Generation())
+	laneLog := log.With("partition", s.Partition())
+	deps := laneDeps{
+		source: s, lease: s.Lease(), ledger: c.ledgerOf(s.Partition()),
+		memory: kafkaMemory{client: c.client, group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, partition: s.Partition(), log: laneLog},
+	}
+	if deps.delivery = delivery(exactlyOnce{session: s, log: laneLog}); c.cfg.Delivery == DeliveryAtLeastOnce {
+		deps.delivery = atLeastOnce{sink: s, log: laneLog}
+	}
+	l := newLane(c.laneConfig(log), s.Partition(), deps)
+	c.mu.Lock()
+	c.lanes[l] = struct{}{}
+	c.mu.Unlock()
+	err := l.run(ctx, c.abort)
+	c.mu.Lock()
+	delete(c.lanes, l)
+	c.abandoned += l.abandoned
+	c.mu.Unlock()
+	return err
+}
+
+func (c *Connector) partitionCount() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.partitions
+}
+
+// ledgerOf is the partition's ledger, which is kept while the partition stays
+// with this instance.
+func (c *Connector) ledgerOf(partition int) *ledger {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.ledgers[partition]
+	if l == nil {
+		l = newLedger(c.cfg.Ledger.Horizon, c.ledgerRoom)
+		c.ledgers[partition] = l
+	}
+	return l
+}
+
+const (
+	maxBatch     = 1000
+	fetchBytes   = 1 << 20
+	fetchMaxWait = 250 * time.Millisecond
+)
+
+func (c *Connector) laneConfig(log *slog.Logger) laneConfig {
+	return laneConfig{
+		window: c.cfg.Window, retry: c.cfg.Retry, recovery: c.cfg.Recovery, marker: c.marker, partitions: c.partitionCount(), notAfter: c.cfg.Requests.NotAfter, drain: c.cfg.DrainTimeout,
+		accounts: c.accounts, budget: c.budget, stats: c.stats, log: log,
+		events:   events{group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, limit: defaultEventLimit},
+		maxBatch: maxBatch, fetchBytes: fetchBytes, fetchMaxWait: fetchMaxWait,
+	}
+}

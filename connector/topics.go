@@ -1,0 +1,90 @@
+package connector
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/countersign/countersign/connector/kafka"
+)
+
+// awaitTopics makes the topics where that is wanted, and waits until those
+// that results go to exist: a call whose outcome cannot be published must not
+// be made. It reports false when ctx ended first.
+func (c *Connector) awaitTopics(ctx context.Context, client *kafka.Client) bool {
+	for {
+		err := c.checkTopics(ctx, client)
+		switch {
+		case ctx.Err() != nil:
+			return false
+		case err == nil:
+			return true
+		}
+		member{c}.Unjoined(err)
+		if !sleep(ctx, time.Second) {
+			return false
+		}
+	}
+}
+
+func (c *Connector) checkTopics(ctx context.Context, client *kafka.Client) error {
+	topics := c.cfg.Kafka.Topics
+	if c.cfg.Kafka.CreateTopics {
+		if err := client.EnsureTopics(ctx, c.cfg.topicSpecs()); err != nil {
+			return err
+		}
+	}
+	for _, topic := range []string{topics.Results, topics.DeadLetters} {
+		if _, err := client.Partitions(ctx, topic); err != nil {
+			return err
+		}
+	}
+	want, err := client.Partitions(ctx, topics.Requests)
+	if err != nil {
+		return err
+	}
+	if c.cfg.Kafka.CreateTopics {
+		if err := client.EnsureTopics(ctx, c.cfg.ownTopicSpecs(want)); err != nil {
+			return err
+		}
+	}
+	for _, topic := range []string{topics.Ledger, topics.Positions} {
+		n, err := client.Partitions(ctx, topic)
+		if err != nil {
+			return err
+		}
+		if n < want {
+			return fmt.Errorf("topic %s has %d partitions, %s has %d: each partition of the requests needs its own", topic, n, topics.Requests, want)
+		}
+	}
+	return nil
+}
+
+// topicSpecs are the topics that a Connector makes where it may. Requests and
+// results are evidence, so they are never compacted.
+func (c Config) topicSpecs() []kafka.TopicSpec {
+	var out []kafka.TopicSpec
+	for _, name := range []string{c.Kafka.Topics.Requests, c.Kafka.Topics.Results, c.Kafka.Topics.DeadLetters} {
+		out = append(out, kafka.TopicSpec{
+			Name: name, Partitions: c.Kafka.Partitions, Configs: map[string]string{"cleanup.policy": "delete"},
+		})
+	}
+	return out
+}
+
+// ownTopicSpecs are the topics that only Countersign reads: what it remembers
+// for as long as it matters, by key. Small segments let the brokers compact
+// early.
+func (c Config) ownTopicSpecs(partitions int) []kafka.TopicSpec {
+	const segment = "16777216"
+	horizon := strconv.FormatInt((2 * c.Ledger.Horizon).Milliseconds(), 10)
+	return []kafka.TopicSpec{
+		{Name: c.Kafka.Topics.Ledger, Partitions: partitions, Configs: map[string]string{
+			"cleanup.policy": "compact,delete", "retention.ms": horizon, "segment.bytes": segment,
+		}},
+		{Name: c.Kafka.Topics.Positions, Partitions: partitions, Configs: map[string]string{
+			"cleanup.policy": "compact", "segment.bytes": segment,
+		}},
+	}
+}
