@@ -196,6 +196,11 @@ func (l *lane) takeUp(ctx context.Context, f found) error {
 	if notice != "" {
 		l.log.Warn("the position is not as it was left", "finding", notice)
 	}
+	if f.committed.Offset < 0 {
+		if err := l.delivery.anchor(ctx, kafka.Position{Offset: p.frontier, Metadata: p.metadata()}); err != nil {
+			return err
+		}
+	}
 	l.start, l.seq, l.calledTo = p, p.seq, p.calledTo
 	// Nobody can have called a record that the log did not have when its last
 	// reader was fenced.
