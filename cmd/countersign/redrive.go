@@ -51,10 +51,9 @@ the API it is looked up there before anything is called. The dead letters that a
 there at the start are looked at, none that arrive later.
 
 What was redriven before is not redriven again: a journal, the topic ` + journalTopic + `,
-says which. A run with other filters, or one after an interruption, takes what is
-left. Only one redrive is under way at a time. Ctrl-C finishes the batch in hand. A
-crash right between a batch and its note in the journal is the one way in which a dead
-letter is sent twice; its id and the look-up are there for that too.
+says which. It is written in the same transaction as the requests, so that holds after
+a crash, too. A run with other filters, or one after an interruption, takes what is
+left. Only one redrive is under way at a time. Ctrl-C finishes the batch in hand.
 
 What was redriven --park-after times already goes to the parking topic instead, headers
 and all. To redrive from there: --dead-letters-topic ` + parkingTopic + ` --parking-topic
@@ -144,8 +143,6 @@ func (f redriveFlags) explain(err error, at redrive.Progress) error {
 		return err
 	case redrive.CodeBusy:
 		return fmt.Errorf("%s (group %s): %w", goOn, f.group, err)
-	case redrive.CodeUnnoted:
-		return fmt.Errorf("%s, and will send some again: %w", goOn, err)
 	default:
 		if at.Planned > 0 {
 			return fmt.Errorf("%s: %w", goOn, kafkaError(f.topics.Requests, err))

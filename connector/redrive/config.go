@@ -77,8 +77,7 @@ const (
 	CodeInvalid     ErrorCode = "invalid"     // the configuration or the journal topic is wrong; nothing was done
 	CodeBusy        ErrorCode = "busy"        // another run holds the lock, or has taken it over
 	CodeInterrupted ErrorCode = "interrupted" // the context ended; a later run goes on
-	CodeKafka       ErrorCode = "kafka"       // Kafka failed; Err is a *kafka.Error or one of its Produce
-	CodeUnnoted     ErrorCode = "unnoted"     // requests were sent that the journal lacks: a later run sends them again
+	CodeKafka       ErrorCode = "kafka"       // Kafka failed; Err is a *kafka.Error
 )
 
 // Error is the one error type of this package.

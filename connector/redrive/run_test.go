@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/countersign/countersign/connector/kafka"
 	"github.com/countersign/countersign/schemas"
@@ -284,25 +283,44 @@ func TestTopicMadeAnewIsRedriven(t *testing.T) {
 	})
 }
 
-// The broker takes requests and refuses the journal: the run stops, and says
-// that it will repeat itself.
-func TestUnnotedIsSaid(t *testing.T) {
+// picky refuses a request for good.
+type picky struct {
+	id     string
+	calls  int
+	passed []kafka.Message
+}
+
+func (p *picky) Fence(context.Context) error { return nil }
+
+func (p *picky) Transact(_ context.Context, msgs []kafka.Message, _ kafka.Position) error {
+	p.calls++
+	for i, m := range msgs {
+		if m.Topic == topics.Requests && strings.Contains(string(m.Value), `"id":"`+p.id+`"`) {
+			return &kafka.PoisonError{Indexes: []int{i}, Err: errors.New("no")}
+		}
+	}
+	p.passed = append(p.passed, msgs...)
+	return nil
+}
+
+// What Kafka refuses for good is left out and named; the rest goes.
+func TestPoisonIsLeftOut(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.dead(many(3)...)
-		w.cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-			w.cluster.KeepControl()
-			produce := req.(*kmsg.ProduceRequest)
-			for _, topic := range produce.Topics {
-				if topic.Topic == topics.Journal {
-					return nil, errors.New("gone"), true
-				}
+		w.dead(many(5)...)
+		j, err := survey(t.Context(), w.client, config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &run{job: j, cluster: w.client, planned: 5, refused: marks{}}
+		j.report = Report{Refused: map[Reason]int{}}
+		out := &picky{id: "r2"}
+		for range 2 { // a second pass takes nothing that the first had in hand
+			if err := r.pass(t.Context(), out); err != nil {
+				t.Fatal(err)
 			}
-			return nil, nil, false
-		})
-		r, err := w.run(t.Context(), config())
-		wantCode(t, err, CodeUnnoted)
-		if r.Requests() != 3 {
-			t.Errorf("%+v", r)
+		}
+		if len(out.passed) != 8 || out.calls != 2 || j.report.Requests() != 4 || j.report.Refused[ReasonTooLarge] != 1 || j.report.Refusals[0].RequestID != "r2" {
+			t.Errorf("%d messages in %d calls, %+v", len(out.passed), out.calls, j.report)
 		}
 	})
 }
