@@ -53,11 +53,11 @@ there at the start are looked at, none that arrive later.
 What was redriven before is not redriven again: a journal, the topic ` + journalTopic + `,
 says which. It is written in the same transaction as the requests, so that holds after
 a crash, too. A run with other filters, or one after an interruption, takes what is
-left. Only one redrive is under way at a time. Ctrl-C finishes the batch in hand.
+left. Only one redrive is under way at a time; one that was killed is waited for, ten
+seconds at most. Ctrl-C finishes the batch in hand.
 
 What was redriven --park-after times already goes to the parking topic instead, headers
-and all. To redrive from there: --dead-letters-topic ` + parkingTopic + ` --parking-topic
-with another name, or --park-after 0.
+and all. To redrive from there: --dead-letters-topic ` + parkingTopic + ` --park-after 0.
 
 Not redriven are dead letters of which the connector says that it makes no sense, those
 that hold but a hash of a record too large to keep (never), and requests that have

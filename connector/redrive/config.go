@@ -25,7 +25,7 @@ type Cluster interface {
 }
 
 // Topics are the names of the topics that take part; all must be set and no two
-// may be the same.
+// may be the same, but that Parking plays no part where nothing is parked.
 type Topics struct {
 	DeadLetters string // read
 	Requests    string // where requests go; it must exist
@@ -129,7 +129,7 @@ func (c Config) Check() error {
 			return invalid("the topic of the %s has no name", t.what)
 		}
 		for _, other := range all[:i] {
-			if other.name == t.name {
+			if other.name == t.name && (t.what != "parking" || c.ParkAfter > 0) {
 				return invalid("%s and %s can't be the same topic, %s", other.what, t.what, t.name)
 			}
 		}

@@ -235,7 +235,7 @@ func TestParking(t *testing.T) {
 			t.Errorf("%+v %v", r, err)
 		}
 		cfg := config()
-		cfg.Topics.DeadLetters, cfg.Topics.Parking, cfg.ParkAfter = topics.Parking, "parked.again", 0
+		cfg.Topics.DeadLetters, cfg.ParkAfter = topics.Parking, 0
 		if r, err := w.run(t.Context(), cfg); err != nil || r.Requests() != 2 {
 			t.Errorf("from the parking: %+v %v", r, err)
 		}
@@ -376,4 +376,37 @@ func pass(t *testing.T, d time.Duration) {
 	case <-t.Context().Done():
 	}
 	synctest.Wait()
+}
+
+// stopped ends the run in the middle of a transaction.
+type stopped struct {
+	stop func()
+	t    *testing.T
+}
+
+func (s stopped) Fence(context.Context) error { return nil }
+
+func (s stopped) Transact(ctx context.Context, _ []kafka.Message, _ kafka.Position) error {
+	s.stop()
+	began := time.Now()
+	<-ctx.Done()
+	if left := time.Since(began); left != finishTime {
+		s.t.Errorf("a transaction under way had %s to end, want %s", left, finishTime)
+	}
+	return ctx.Err()
+}
+
+// An interruption gives the transaction under way its time, and no more.
+func TestInterruptionLetsATransactionEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.dead(many(5)...)
+		j, err := survey(t.Context(), w.client, config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		r := &run{job: j, cluster: w.client, planned: 5, refused: marks{}}
+		wantCode(t, r.pass(ctx, stopped{stop: stop, t: t}), CodeInterrupted)
+	})
 }
