@@ -46,9 +46,10 @@ pick. --dry-run says what would be sent and what it may cost, and sends nothing.
 
 A dead letter goes back to the requests as it came: its key, value and headers, and
 the partition it came from. Its id is kept, so one that has succeeded meanwhile is not
-called again. It gets a new deadline, and where an earlier attempt may have reached
-the API it is looked up there before anything is called. The dead letters that are
-there at the start are looked at, none that arrive later.
+called again, within the horizon of the connector's ledger. It gets a new deadline, and
+where an earlier attempt may have reached the API it is looked up there before anything
+is called. The dead letters that are there at the start are looked at, none that arrive
+later.
 
 What was redriven before is not redriven again: a journal, the topic ` + journalTopic + `,
 says which. It is written in the same transaction as the requests, so that holds after

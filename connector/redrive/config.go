@@ -115,6 +115,12 @@ func kafkaFailed(ctx context.Context, err error) error {
 	return &Error{Code: CodeKafka, Err: err}
 }
 
+// Rates beyond these can't be meant.
+const (
+	minRate = 1e-3
+	maxRate = 1e6
+)
+
 // Check says what is wrong with the configuration: nil, or an *Error of
 // CodeInvalid. Survey and Run check it too.
 func (c Config) Check() error {
@@ -134,8 +140,11 @@ func (c Config) Check() error {
 			}
 		}
 	}
-	if c.Rate < 0 || c.Max < 0 || c.ParkAfter < 0 || c.NotAfter < 0 {
-		return invalid("rate, cap, parking and deadline can't be negative")
+	if c.Rate != 0 && !(c.Rate >= minRate && c.Rate <= maxRate) { // not a number is outside, too
+		return invalid("the rate must be 0, or from %g to %g a second", minRate, maxRate)
+	}
+	if c.Max < 0 || c.ParkAfter < 0 || c.NotAfter < 0 {
+		return invalid("cap, parking and deadline can't be negative")
 	}
 	if f := c.Filter; !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until) {
 		return invalid("no time is since %s and before %s", f.Since.Format(time.RFC3339), f.Until.Format(time.RFC3339))

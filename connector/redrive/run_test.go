@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -333,6 +334,8 @@ func TestRunRefuses(t *testing.T) {
 			"no topic":     func(c *Config) { c.Topics.Parking = "" },
 			"one topic":    func(c *Config) { c.Topics.Parking = c.Topics.DeadLetters },
 			"negative":     func(c *Config) { c.Rate = -1 },
+			"no number":    func(c *Config) { c.Rate = math.NaN() },
+			"hardly ever":  func(c *Config) { c.Rate = 1e-300 },
 			"no time":      func(c *Config) { c.Filter.Since, c.Filter.Until = time.Unix(2, 0), time.Unix(1, 0) },
 			"wide journal": func(c *Config) { c.Topics.Journal, c.Topics.Requests = "requests", "other" },
 		} {
