@@ -36,6 +36,7 @@ type account struct {
 	breaker     *gobreaker.TwoStepCircuitBreaker[struct{}]
 	open        time.Duration // from opening to the first probe
 	concurrency int
+	timeout     time.Duration // of one call
 	log         *slog.Logger
 	stats       *stats
 	changed     func() // tells the lanes
@@ -71,7 +72,7 @@ var (
 func newAccount(name string, cfg AccountConfig, c caller, l *ratelimit.Limiter, st *stats, log *slog.Logger, changed func()) *account {
 	a := &account{
 		name: name, caller: c, limiter: l, open: cfg.Breaker.Open,
-		concurrency: cfg.Rate.Concurrency, log: log.With("account", name), stats: st, changed: changed,
+		concurrency: cfg.Rate.Concurrency, timeout: cfg.Timeout, log: log.With("account", name), stats: st, changed: changed,
 		wake: make(chan struct{}, 1), waiting: map[int]func(){},
 	}
 	b := cfg.Breaker

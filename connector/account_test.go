@@ -189,6 +189,6 @@ type pagingAPI struct {
 	list func(context.Context, func() error) (answer, error)
 }
 
-func (p pagingAPI) call(ctx context.Context, _ *schemas.Request, pay func() error) (answer, error) {
-	return p.list(ctx, pay)
+func (p pagingAPI) call(ctx context.Context, out outgoing) (answer, error) {
+	return p.list(ctx, out.pay)
 }

@@ -18,29 +18,42 @@ const (
 	endExpired                    // not called: too late
 	endParked                     // not called: the account is blocked
 	endInterrupted                // not called: the lane drains
+	endUnleased                   // not called: the group may have given the partition away
 )
+
+// task is what an attempt is to do for an entry: the request's own call, or a
+// look at what an earlier one has left behind.
+type task struct {
+	entry *entry
+	look  bool
+	query query // of a look for a create; a look for an update is a fetch
+	lease lease
+}
 
 // attemptEnd is what an attempt reports to its lane.
 type attemptEnd struct {
-	entry   *entry
-	kind    endKind
-	verdict challenge.Verdict
-	answer  answer
-	err     error
-	called  time.Time // when the call began; zero where none was made
-	ended   time.Time
-	why     string // of endExpired
+	task
+	kind     endKind
+	verdict  challenge.Verdict
+	answer   answer
+	sighting sighting // of a look for a create
+	err      error
+	called   time.Time // when the call began; zero where none was made
+	ended    time.Time
+	why      string // of endExpired
+	givenUp  bool   // the lane cancelled the call while it was under way
 }
 
-// attempt makes one call for e, if it may still be made. mayCall ends when no
-// new call shall begin; callCtx ends when a call under way shall be given up.
-// The order is: wait for the rate limit, then look whether the account is free
-// and the request still fresh, then call, with nothing that can wait between
-// the look and the send.
-func (a *account) attempt(mayCall, callCtx context.Context, e *entry) (end attemptEnd) {
-	end.entry = e
+// attempt makes one call for an entry, if it may still be made. mayCall ends
+// when no new call shall begin; callCtx ends when a call under way shall be
+// given up. The order is: wait for the rate limit, then look whether the account
+// is free, the request still fresh and the lease good, then call, with nothing
+// that can wait between the look and the send.
+func (a *account) attempt(mayCall, callCtx context.Context, t task) (end attemptEnd) {
+	end.task = t
+	e := t.entry
 	defer func() { end.ended = time.Now() }()
-	release, kind := a.acquire(mayCall, e)
+	release, kind := a.acquire(mayCall, t)
 	if kind != endCalled {
 		end.kind, end.why = kind, "its time ended while it waited for the rate limit"
 		return end
@@ -55,20 +68,8 @@ func (a *account) attempt(mayCall, callCtx context.Context, e *entry) (end attem
 		end.kind = endParked
 		return end
 	}
-	if a.blocked() != notBlocked {
-		// The breaker opened and half-opened in between; that slot is the prober's.
+	if end.kind, end.why = a.lastLook(mayCall, t); end.kind != endCalled {
 		done(errCallExcluded)
-		end.kind = endParked
-		return end
-	}
-	if why := tooLate(e, a.now()); why != "" {
-		done(errCallExcluded)
-		end.kind, end.why = endExpired, why
-		return end
-	}
-	if mayCall.Err() != nil {
-		done(errCallExcluded)
-		end.kind = endInterrupted
 		return end
 	}
 	a.remember(probeTarget{e.req.ServiceSID, e.req.Identity})
@@ -78,7 +79,7 @@ func (a *account) attempt(mayCall, callCtx context.Context, e *entry) (end attem
 		// would be for ever.
 		release()
 		release = func() {}
-		next, kind := a.acquire(mayCall, e)
+		next, kind := a.acquire(mayCall, t)
 		if kind == endCalled && a.blocked() != notBlocked {
 			next()
 			kind = endParked
@@ -91,18 +92,67 @@ func (a *account) attempt(mayCall, callCtx context.Context, e *entry) (end attem
 		return nil
 	}
 	end.called = time.Now()
+	// The answer is worth nothing once somebody else may work on the partition.
+	leased, cancel := context.WithTimeout(callCtx, t.lease.Left())
+	defer cancel()
 	a.stats.callBegan()
-	end.answer, end.err = a.caller.call(callCtx, e.req, pay)
-	a.stats.callEnded(string(e.req.Operation), time.Since(end.called), wasSent(end.err))
+	operation := string(e.req.Operation)
+	switch {
+	case !t.look:
+		end.answer, end.err = a.caller.call(leased, outgoing{req: e.req, marker: e.marker, pay: pay})
+	case e.req.Operation == schemas.OperationUpdate:
+		operation = lookOperation
+		end.answer, end.err = a.caller.call(leased, outgoing{req: fetchOf(e.req), pay: pay})
+	default:
+		operation = lookOperation
+		end.sighting, end.err = a.caller.look(leased, t.query, pay)
+		end.answer = answer{requestID: end.sighting.requestID, date: end.sighting.date}
+	}
+	end.givenUp = end.err != nil && callCtx.Err() != nil
+	a.stats.callEnded(operation, time.Since(end.called), wasSent(end.err))
 	if stopped != endCalled {
 		done(errCallExcluded)
 		end.kind, end.why = stopped, "its time ended between two pages of its list"
 		return end
 	}
-	end.verdict = a.judge(callCtx, judged{
-		write: isWrite(e.req.Operation), began: end.called, answer: end.answer, err: end.err,
+	end.verdict = a.judge(leased, judged{
+		write: t.writes(), began: end.called, answer: end.answer, err: end.err,
 	}, done)
 	return end
+}
+
+// lookOperation is how metrics call the reads that settle doubt.
+const lookOperation = "look"
+
+// writes reports whether the task's call may change something at the API.
+func (t task) writes() bool { return !t.look && isWrite(t.entry.req.Operation) }
+
+// fetchOf is the read that shows what became of an update.
+func fetchOf(r *schemas.Request) *schemas.Request {
+	return &schemas.Request{
+		ID: r.ID, Operation: schemas.OperationFetch, Account: r.Account,
+		ServiceSID: r.ServiceSID, Identity: r.Identity, ChallengeSID: r.ChallengeSID,
+	}
+}
+
+// lastLook is what is asked right before each send.
+func (a *account) lastLook(mayCall context.Context, t task) (kind endKind, why string) {
+	if a.blocked() != notBlocked {
+		// The breaker opened and half-opened in between; that slot is the prober's.
+		return endParked, ""
+	}
+	if !t.look {
+		if why := tooLate(t.entry, a.now()); why != "" {
+			return endExpired, why
+		}
+	}
+	if mayCall.Err() != nil {
+		return endInterrupted, ""
+	}
+	if t.lease.Left() <= 0 {
+		return endUnleased, ""
+	}
+	return endCalled, ""
 }
 
 // errListStopped ends a list whose next page must not be asked for.
@@ -111,12 +161,18 @@ var errListStopped = errors.New("the list was stopped between two pages")
 // acquire waits for the rate limit, at most until the record is too late or
 // the account is blocked: what waits behind a block would only keep the probe
 // from its turn. It returns endCalled if the call may be made, and else why not.
-func (a *account) acquire(mayCall context.Context, e *entry) (release func(), kind endKind) {
-	left := deadline(e).Sub(a.now())
-	if left <= 0 {
-		return nil, endExpired
+func (a *account) acquire(mayCall context.Context, t task) (release func(), kind endKind) {
+	ctx := mayCall
+	if !t.look {
+		left := deadline(t.entry).Sub(a.now())
+		if left <= 0 {
+			return nil, endExpired
+		}
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, left)
+		defer cancel()
 	}
-	ctx, cancel := context.WithTimeout(mayCall, left)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer a.whenBlocked(cancel)()
 	release, err := a.limiter.Acquire(ctx)

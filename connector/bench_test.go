@@ -20,7 +20,11 @@ func (b *benchLog) Position(context.Context) (kafka.Position, error) {
 	return kafka.Position{Offset: 0}, nil
 }
 
-func (b *benchLog) Start(context.Context) (int64, error) { return 0, nil }
+func (b *benchLog) Range(context.Context) (kafka.Range, error) {
+	return kafka.Range{End: int64(len(b.records))}, nil
+}
+
+func (b *benchLog) fence(context.Context) error { return nil }
 
 func (b *benchLog) Fetch(ctx context.Context, offset int64, _ int, _ time.Duration) (kafka.Fetched, error) {
 	if offset >= int64(len(b.records)) {
@@ -55,7 +59,9 @@ func BenchmarkLane(b *testing.B) {
 	}
 	b.ReportAllocs()
 	b.ResetTimer()
-	l := newLane(r.cfg, 0, log, log)
+	l := newLane(r.cfg, 0, laneDeps{
+		source: log, delivery: log, memory: r.log.memory(), lease: freeLease{}, ledger: newLedger(2*time.Hour, newLedgerRoom(b.N)),
+	})
 	ctx, stop := context.WithCancel(b.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- l.run(ctx, nil) }()
@@ -81,7 +87,7 @@ func BenchmarkWindowPosition(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		p := w.position(nil)
+		p, _ := w.position()
 		if len(p.metadata()) == 0 {
 			b.Fatal("no metadata")
 		}

@@ -16,11 +16,20 @@ import (
 // account's timeout. It never retries: whether a call may be made again is
 // decided above it.
 type caller interface {
-	// call makes the request's call. A list is read page by page; pay is
-	// called before each further page, and its error ends the list.
-	call(ctx context.Context, req *schemas.Request, pay func() error) (answer, error)
+	// call makes the request's call. A list is read page by page.
+	call(ctx context.Context, c outgoing) (answer, error)
 	// probe is the cheapest read near the target.
 	probe(ctx context.Context, t probeTarget) (answer, error)
+	// look lists a factor's challenges, newest first. pay is called before each
+	// further page, and its error ends the look.
+	look(ctx context.Context, q query, pay func() error) (sighting, error)
+}
+
+// outgoing is a call that is to be made.
+type outgoing struct {
+	req    *schemas.Request
+	marker string       // of a create
+	pay    func() error // called before each further page of a list; its error ends the list
 }
 
 // answer is what a successful call gave, as it came.
@@ -42,10 +51,11 @@ const (
 // apiCaller is the caller on the real client.
 type apiCaller struct{ client *challenge.Client }
 
-func (c apiCaller) call(ctx context.Context, req *schemas.Request, pay func() error) (answer, error) {
+func (c apiCaller) call(ctx context.Context, out outgoing) (answer, error) {
+	req := out.req
 	switch req.Operation {
 	case schemas.OperationCreate:
-		res, err := c.client.Create(ctx, req.ServiceSID, req.Identity, createParams(req.Create))
+		res, err := c.client.Create(ctx, req.ServiceSID, req.Identity, createParams(req.Create, out.marker))
 		return single(res), err
 	case schemas.OperationUpdate:
 		res, err := c.client.Update(ctx, req.ServiceSID, req.Identity, req.ChallengeSID, challenge.UpdateParams{
@@ -56,7 +66,7 @@ func (c apiCaller) call(ctx context.Context, req *schemas.Request, pay func() er
 		res, err := c.client.Fetch(ctx, req.ServiceSID, req.Identity, req.ChallengeSID)
 		return single(res), err
 	case schemas.OperationList:
-		return c.list(ctx, req, pay)
+		return c.list(ctx, req, out.pay)
 	default:
 		return answer{}, fmt.Errorf("operation %q has no call", req.Operation)
 	}
@@ -111,6 +121,41 @@ func (c apiCaller) list(ctx context.Context, req *schemas.Request, pay func() er
 	return answer{}, err
 }
 
+// look reads pages until one reaches back past the query's moment. Of what it
+// sees only challenges with a marker are kept.
+func (c apiCaller) look(ctx context.Context, q query, pay func() error) (sighting, error) {
+	page, err := c.client.List(ctx, q.serviceSID, q.identity, read.ListParams{
+		FactorSID: q.factorSID, Order: read.OrderDesc, PageSize: lookPageSize,
+	})
+	var out sighting
+	for n := 1; err == nil; n++ {
+		if n == 1 {
+			// What is missing is missing among the newest.
+			out.date = page.Date
+		}
+		out.requestID = page.RequestID
+		past := false
+		for i := range page.Challenges {
+			ch := page.Challenges[i]
+			if _, marked := ch.HiddenDetails.Text(schemas.MarkerKey); marked {
+				out.challenges = append(out.challenges, ch)
+			}
+			past = past || ch.DateCreated != nil && ch.DateCreated.Before(q.backTo)
+		}
+		if past || page.Meta.NextPageURL == "" {
+			out.complete = true
+			return out, nil
+		}
+		if n >= q.maxPages {
+			return out, nil
+		}
+		if err = pay(); err == nil {
+			page, err = c.client.NextPage(ctx, page)
+		}
+	}
+	return sighting{}, err
+}
+
 func listParams(l *schemas.List) read.ListParams {
 	if l == nil {
 		return read.ListParams{}
@@ -121,9 +166,11 @@ func listParams(l *schemas.List) read.ListParams {
 	}
 }
 
-func createParams(c *schemas.Create) challenge.CreateParams {
+// createParams adds the marker to what the event asks for: by it the challenge
+// is known again if its answer gets lost.
+func createParams(c *schemas.Create, marker string) challenge.CreateParams {
 	p := challenge.CreateParams{
-		FactorSID: c.FactorSID, AuthPayload: Secret(c.AuthPayload), HiddenDetails: c.HiddenDetails,
+		FactorSID: c.FactorSID, AuthPayload: Secret(c.AuthPayload), HiddenDetails: withMark(c.HiddenDetails, marker),
 	}
 	if c.ExpirationDate != nil {
 		p.ExpirationDate = *c.ExpirationDate

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sort"
+	"strconv"
 	"sync"
 	"time"
 
@@ -26,6 +28,10 @@ type Connector struct {
 	accounts map[string]*account
 	clients  []*challenge.Client
 	budget   *budget
+	marker   *marker
+	client   *kafka.Client // set by Run before it joins the group
+
+	ledgerRoom *ledgerRoom
 
 	abort   chan struct{} // closed by Abort
 	giveUp  func()
@@ -37,6 +43,9 @@ type Connector struct {
 	reason    string // why the group is not joined
 	lanes     map[*lane]struct{}
 	abandoned int
+	// partitions is how many the request topic has in this generation.
+	partitions int
+	ledgers    map[int]*ledger // of the partitions that this instance owns
 }
 
 // Option changes how a Connector is made.
@@ -74,6 +83,7 @@ func New(cfg Config, opts ...Option) (*Connector, error) {
 		cfg: cfg, log: slog.New(slog.DiscardHandler), stats: newStats(), state: StateConfigured,
 		accounts: map[string]*account{}, lanes: map[*lane]struct{}{}, changes: make(chan struct{}, 1),
 		budget: newBudget(cfg.Window.Records, cfg.Window.Bytes),
+		marker: newMarker(cfg), ledgers: map[int]*ledger{}, ledgerRoom: newLedgerRoom(cfg.Ledger.Entries),
 	}
 	for _, o := range opts {
 		o(c)
@@ -151,6 +161,7 @@ func (c *Connector) run(ctx context.Context) error {
 			a.CloseIdleConnections()
 		}
 	}()
+	c.client = client
 	var probers sync.WaitGroup
 	defer probers.Wait()
 	probing, stopProbing := context.WithCancel(ctx)
@@ -176,6 +187,7 @@ func (c *Connector) run(ctx context.Context) error {
 	return client.RunGroup(group, kafka.GroupConfig{
 		Group: c.cfg.Kafka.Group, Topic: c.cfg.Kafka.Topics.Requests,
 		SessionTimeout: c.cfg.Kafka.SessionTimeout, RebalanceTimeout: c.cfg.Kafka.RebalanceTimeout, Logger: c.log,
+		LeaseTopic: c.cfg.Kafka.Topics.Positions, LeaseMargin: c.cfg.Kafka.LeaseMargin, TransactionTimeout: c.cfg.Kafka.TransactionTimeout,
 	}, member{c})
 }
 
@@ -199,14 +211,33 @@ func (c *Connector) awaitTopics(ctx context.Context, client *kafka.Client) bool 
 }
 
 func (c *Connector) checkTopics(ctx context.Context, client *kafka.Client) error {
+	topics := c.cfg.Kafka.Topics
 	if c.cfg.Kafka.CreateTopics {
 		if err := client.EnsureTopics(ctx, c.cfg.topicSpecs()); err != nil {
 			return err
 		}
 	}
-	for _, topic := range []string{c.cfg.Kafka.Topics.Results, c.cfg.Kafka.Topics.DeadLetters} {
+	for _, topic := range []string{topics.Results, topics.DeadLetters} {
 		if _, err := client.Partitions(ctx, topic); err != nil {
 			return err
+		}
+	}
+	want, err := client.Partitions(ctx, topics.Requests)
+	if err != nil {
+		return err
+	}
+	if c.cfg.Kafka.CreateTopics {
+		if err := client.EnsureTopics(ctx, c.cfg.ownTopicSpecs(want)); err != nil {
+			return err
+		}
+	}
+	for _, topic := range []string{topics.Ledger, topics.Positions} {
+		n, err := client.Partitions(ctx, topic)
+		if err != nil {
+			return err
+		}
+		if n < want {
+			return fmt.Errorf("topic %s has %d partitions, %s has %d: each partition of the requests needs its own", topic, n, topics.Requests, want)
 		}
 	}
 	return nil
@@ -298,7 +329,13 @@ func (m member) Assigned(a kafka.Assignment) {
 		acct.limiter.SetShare(len(a.Partitions), a.Total)
 	}
 	c.mu.Lock()
-	c.joined, c.reason = true, ""
+	c.joined, c.reason, c.partitions = true, "", a.Total
+	for p, l := range c.ledgers {
+		if !slices.Contains(a.Partitions, p) {
+			l.drop()
+			delete(c.ledgers, p)
+		}
+	}
 	c.mu.Unlock()
 	c.log.Info("joined the consumer group", "generation", a.Generation, "partitions", a.Partitions, "of", a.Total)
 	c.changed()
@@ -326,7 +363,15 @@ func (m member) Unjoined(err error) {
 func (m member) Run(ctx context.Context, s *kafka.Session) error {
 	c := m.c
 	log := c.log.With("generation", s.Generation())
-	l := newLane(c.laneConfig(log), s.Partition(), s, atLeastOnce{sink: s, log: log.With("partition", s.Partition())})
+	laneLog := log.With("partition", s.Partition())
+	deps := laneDeps{
+		source: s, lease: s.Lease(), ledger: c.ledgerOf(s.Partition()),
+		memory: kafkaMemory{client: c.client, group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, partition: s.Partition(), log: laneLog},
+	}
+	if deps.delivery = delivery(exactlyOnce{session: s, log: laneLog}); c.cfg.Delivery == DeliveryAtLeastOnce {
+		deps.delivery = atLeastOnce{sink: s, log: laneLog}
+	}
+	l := newLane(c.laneConfig(log), s.Partition(), deps)
 	c.mu.Lock()
 	c.lanes[l] = struct{}{}
 	c.mu.Unlock()
@@ -338,6 +383,25 @@ func (m member) Run(ctx context.Context, s *kafka.Session) error {
 	return err
 }
 
+func (c *Connector) partitionCount() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.partitions
+}
+
+// ledgerOf is the partition's ledger, which is kept while the partition stays
+// with this instance.
+func (c *Connector) ledgerOf(partition int) *ledger {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.ledgers[partition]
+	if l == nil {
+		l = newLedger(c.cfg.Ledger.Horizon, c.ledgerRoom)
+		c.ledgers[partition] = l
+	}
+	return l
+}
+
 const (
 	maxBatch     = 1000
 	fetchBytes   = 1 << 20
@@ -346,7 +410,7 @@ const (
 
 func (c *Connector) laneConfig(log *slog.Logger) laneConfig {
 	return laneConfig{
-		window: c.cfg.Window, retry: c.cfg.Retry, notAfter: c.cfg.Requests.NotAfter, drain: c.cfg.DrainTimeout,
+		window: c.cfg.Window, retry: c.cfg.Retry, recovery: c.cfg.Recovery, marker: c.marker, partitions: c.partitionCount(), notAfter: c.cfg.Requests.NotAfter, drain: c.cfg.DrainTimeout,
 		accounts: c.accounts, budget: c.budget, stats: c.stats, log: log,
 		events:   events{group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, limit: defaultEventLimit},
 		maxBatch: maxBatch, fetchBytes: fetchBytes, fetchMaxWait: fetchMaxWait,
@@ -363,4 +427,20 @@ func (c Config) topicSpecs() []kafka.TopicSpec {
 		})
 	}
 	return out
+}
+
+// ownTopicSpecs are the topics that only Countersign reads: what it remembers
+// for as long as it matters, by key. Small segments let the brokers compact
+// early.
+func (c Config) ownTopicSpecs(partitions int) []kafka.TopicSpec {
+	const segment = "16777216"
+	horizon := strconv.FormatInt((2 * c.Ledger.Horizon).Milliseconds(), 10)
+	return []kafka.TopicSpec{
+		{Name: c.Kafka.Topics.Ledger, Partitions: partitions, Configs: map[string]string{
+			"cleanup.policy": "compact,delete", "retention.ms": horizon, "segment.bytes": segment,
+		}},
+		{Name: c.Kafka.Topics.Positions, Partitions: partitions, Configs: map[string]string{
+			"cleanup.policy": "compact", "segment.bytes": segment,
+		}},
+	}
 }

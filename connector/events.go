@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"time"
 
 	"github.com/countersign/countersign/connector/kafka"
 	"github.com/countersign/countersign/schemas"
@@ -75,6 +76,7 @@ func (ev events) result(o outcome) schemas.Result {
 		Challenge: o.answer.challenge,
 		Headers:   o.answer.headers,
 		Error:     o.err,
+		Original:  o.original,
 		Attempts:  e.attempts,
 		Request:   coordinates(e),
 		Times:     schemas.Times{Received: e.received.UTC(), Completed: o.ended.UTC()},
@@ -213,7 +215,7 @@ func (ev events) deadLetter(o outcome) output {
 	d := schemas.DeadLetter{
 		Class: o.err.Class, Code: o.err.Code, Message: deadLetterMessage(o.err), Coordinates: coordinates(e),
 		RequestID: o.requestID, HasResult: o.outcome != "", Redrivable: o.redrivable,
-		Attempts: e.attempts, At: o.ended.UTC(),
+		Attempts: e.attempts, Redrives: e.redrives, At: o.ended.UTC(),
 	}
 	if e.req != nil {
 		d.RequestID = e.req.ID
@@ -247,4 +249,32 @@ func coordinates(e *entry) schemas.Coordinates {
 	return schemas.Coordinates{
 		Topic: e.rec.Topic, Partition: e.rec.Partition, Offset: e.rec.Offset, Timestamp: e.rec.Timestamp,
 	}
+}
+
+// ledgerEntry is what the lane notes of an outcome, in its own partition of the
+// ledger topic.
+func (ev events) ledgerEntry(e *entry, seen seenID) (kafka.Message, error) {
+	note := seen.entry(e.id)
+	value, err := note.Encode()
+	if err != nil {
+		return kafka.Message{}, fmt.Errorf("encode the ledger entry of offset %d: %w", seen.offset, err)
+	}
+	return kafka.Message{Topic: ev.topics.Ledger, Partition: &e.rec.Partition, Key: []byte(note.IDHash), Value: value}, nil
+}
+
+// positionRecord says the same as the committed offset and its metadata, in the
+// lane's own partition of the positions topic, and how to know the log again.
+func (ev events) positionRecord(partition, partitions int, p position, last trace, now time.Time) (kafka.Message, error) {
+	record := schemas.Position{
+		Group: ev.group, Topic: ev.topics.Requests, Partition: partition, Offset: p.frontier, Metadata: p.metadata(),
+		Partitions: partitions, At: now.UTC(),
+	}
+	if last.known {
+		record.Last = &schemas.LastRecord{Offset: last.offset, Hash: last.hash.String()}
+	}
+	value, err := record.Encode()
+	if err != nil {
+		return kafka.Message{}, fmt.Errorf("encode the position %d: %w", p.frontier, err)
+	}
+	return kafka.Message{Topic: ev.topics.Positions, Partition: &partition, Key: []byte(record.Key()), Value: value}, nil
 }

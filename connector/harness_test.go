@@ -40,6 +40,9 @@ type modelLog struct {
 	commitErr func() error
 	hold      chan struct{} // when set, commits wait for it
 	commits   int
+	// What the books hold.
+	remembered *schemas.Position
+	noted      []schemas.LedgerEntry
 }
 
 func newModelLog(t testing.TB) *modelLog {
@@ -69,7 +72,40 @@ func (m *modelLog) Position(context.Context) (kafka.Position, error) {
 	return m.committed, nil
 }
 
-func (m *modelLog) Start(context.Context) (int64, error) { return 0, nil }
+func (m *modelLog) Range(context.Context) (kafka.Range, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return kafka.Range{End: m.stable}, nil
+}
+
+func (m *modelLog) fence(context.Context) error { return nil }
+
+// memory is the model's ledger and positions topics.
+func (m *modelLog) memory() memory { return modelMemory{m} }
+
+type modelMemory struct{ *modelLog }
+
+func (m modelMemory) position(context.Context) (*schemas.Position, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.remembered, nil
+}
+
+func (m modelMemory) ledger(_ context.Context, from int64, horizon time.Time, each func(schemas.LedgerEntry)) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, e := range m.noted {
+		if int64(i) >= from && !e.At.Before(horizon) {
+			each(e)
+		}
+	}
+	return int64(len(m.noted)), nil
+}
+
+// freeLease never ends.
+type freeLease struct{}
+
+func (freeLease) Left() time.Duration { return time.Hour }
 
 func (m *modelLog) Fetch(ctx context.Context, offset int64, maxBytes int, maxWait time.Duration) (kafka.Fetched, error) {
 	for wait := time.After(maxWait); ; {
@@ -124,13 +160,33 @@ func (m *modelLog) commit(ctx context.Context, g group) error {
 		m.published = append(m.published, o.msg)
 		m.finished[m.offsetOf(o.msg)] = true
 	}
+	for _, b := range g.books {
+		m.note(b)
+	}
 	for _, r := range m.records {
 		if g.position.has(r.Offset) != m.finished[r.Offset] && g.position.has(r.Offset) {
 			m.t.Errorf("commit at %d passes record %d, which has neither result nor dead letter", g.position.frontier, r.Offset)
 		}
 	}
-	m.committed = kafka.Position{Offset: g.position.frontier, Metadata: g.position.metadata()}
+	m.committed = g.committed()
 	return nil
+}
+
+func (m *modelLog) note(b kafka.Message) {
+	if b.Topic == "positions" {
+		p, err := schemas.DecodePosition(b.Value)
+		if err != nil {
+			m.t.Errorf("a position record does not decode: %v", err)
+		}
+		m.remembered = p
+		return
+	}
+	e, err := schemas.DecodeLedgerEntry(b.Value)
+	if err != nil {
+		m.t.Errorf("a ledger entry does not decode: %v", err)
+		return
+	}
+	m.noted = append(m.noted, *e)
 }
 
 func (m *modelLog) offsetOf(msg kafka.Message) int64 {
@@ -180,7 +236,7 @@ func (m *modelLog) deadLetters() []kafka.Message {
 	return out
 }
 
-func (m *modelLog) position() kafka.Position {
+func (m *modelLog) offset() kafka.Position {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.committed
@@ -196,9 +252,23 @@ type modelAPI struct {
 	probed func() error
 	now    int
 	most   int
+	looks  int
+	seen   func(ctx context.Context, q query) (sighting, error)
 }
 
-func (m *modelAPI) call(ctx context.Context, req *schemas.Request, _ func() error) (answer, error) {
+func (m *modelAPI) look(ctx context.Context, q query, _ func() error) (sighting, error) {
+	m.mu.Lock()
+	m.looks++
+	look := m.seen
+	m.mu.Unlock()
+	if look == nil {
+		return sighting{complete: true}, nil
+	}
+	return look(ctx, q)
+}
+
+func (m *modelAPI) call(ctx context.Context, out outgoing) (answer, error) {
+	req := out.req
 	m.mu.Lock()
 	if m.count == nil {
 		m.count = map[string]int{}
@@ -305,6 +375,7 @@ type rig struct {
 
 func testAccountConfig() AccountConfig {
 	return AccountConfig{
+		Timeout: 10 * time.Second,
 		Rate:    RateConfig{Concurrency: 64},
 		Breaker: BreakerConfig{Failures: 5, Ratio: 0.5, Window: 10 * time.Second, Open: 5 * time.Second},
 	}
@@ -316,8 +387,9 @@ func newRig(t testing.TB) *rig {
 	r.cfg = laneConfig{
 		window:   WindowConfig{Span: 1024, Records: 10000},
 		retry:    RetryConfig{Attempts: 6, Elapsed: time.Minute, Base: 100 * time.Millisecond, Cap: 5 * time.Second},
-		notAfter: 5 * time.Minute, drain: 20 * time.Second,
-		events:   events{group: "g", topics: TopicsConfig{Requests: "requests", Results: "results", DeadLetters: "deadletters"}, limit: defaultEventLimit},
+		notAfter: 5 * time.Minute, drain: 20 * time.Second, partitions: 1,
+		recovery: RecoveryConfig{Apart: 2 * time.Second, MaxPages: 20}, marker: newMarker(testConfig()),
+		events:   events{group: "g", topics: TopicsConfig{Requests: "requests", Results: "results", DeadLetters: "deadletters", Ledger: "ledger", Positions: "positions"}, limit: defaultEventLimit},
 		budget:   newBudget(10000, 1<<28),
 		stats:    newStats(),
 		log:      slog.New(slog.DiscardHandler),
@@ -348,13 +420,28 @@ func (r *rig) addAccount(name string, c caller, cfg AccountConfig) *account {
 // pass lets virtual time go by.
 func pass(d time.Duration) { <-time.After(d) }
 
+func (r *rig) deps() laneDeps {
+	return laneDeps{
+		source: r.src, delivery: r.log, memory: r.log.memory(), lease: freeLease{},
+		ledger: newLedger(2*time.Hour, newLedgerRoom(1000)),
+	}
+}
+
+// testConfig has what the marker depends on.
+func testConfig() Config {
+	return Config{
+		Recovery: RecoveryConfig{Deployment: "test"},
+		Accounts: map[string]AccountConfig{"main": {AccountSID: "ACaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}},
+	}
+}
+
 // start runs the lane and the probers. Inside a synctest bubble everything is
 // in virtual time.
 func (r *rig) start() {
 	if r.src == nil {
 		r.src = r.log
 	}
-	r.lane = newLane(r.cfg, 0, r.src, r.log)
+	r.lane = newLane(r.cfg, 0, r.deps())
 	ctx, stop := context.WithCancel(r.t.Context())
 	abort := make(chan struct{})
 	r.stop, r.abort, r.stopped = stop, sync.OnceFunc(func() { close(abort) }), make(chan error, 1)

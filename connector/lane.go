@@ -2,7 +2,6 @@ package connector
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -11,17 +10,13 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// source is the part of a kafka.Session that a lane reads from.
-type source interface {
-	Position(ctx context.Context) (kafka.Position, error)
-	Start(ctx context.Context) (int64, error)
-	Fetch(ctx context.Context, offset int64, maxBytes int, maxWait time.Duration) (kafka.Fetched, error)
-}
-
 // laneConfig is what all lanes of an instance have in common.
 type laneConfig struct {
 	window       WindowConfig
 	retry        RetryConfig
+	recovery     RecoveryConfig
+	marker       *marker
+	partitions   int // of the topic
 	notAfter     time.Duration
 	drain        time.Duration
 	accounts     map[string]*account
@@ -42,17 +37,31 @@ type lane struct {
 	cfg       laneConfig
 	partition int
 	src       source
-	committer committer
+	delivery  delivery
+	memory    memory
+	lease     lease
+	ledger    *ledger
 	log       *slog.Logger
 
-	start   position // what was committed when the lane began
-	window  *window
-	keys    *keyQueues
-	timers  timers
-	queues  map[*account]*accountQueue
-	backlog []kafka.Record // fetched, not yet taken in
-	resume  int64          // where to fetch next once backlog is empty
-	end     int64          // last stable offset seen
+	fenced    time.Time // when the former owner's time had ended
+	start     position  // what was committed when the lane began
+	lastTrace trace
+	calledTo  int64  // durable: calls may be made below it
+	ranged    bool   // calledTo was committed by this lane, so it holds for all below it
+	reach     int64  // up to where calls are wanted
+	unleased  bool   // calls wait for the lease
+	left      bool   // the last commit said exactly what may have been called
+	seq       uint64 // of the last commit begun
+	window    *window
+	keys      *keyQueues
+	ids       *ids
+	looks     looks
+	doubts    int // uncertain records in the window
+	timers    timers
+	queues    map[*account]*accountQueue
+	backlog   []kafka.Record // fetched, not yet taken in
+	resume    int64          // where to fetch next once backlog is empty
+	end       int64          // last stable offset seen
 
 	inFlight      int
 	fetching      bool
@@ -61,13 +70,13 @@ type lane struct {
 	committing    []outcome
 	committed     int64
 	commitBusy    bool
-	// pendingFrontier is the position that the commit under way carries.
-	pendingFrontier int64
-	lastCommit      time.Time
-	draining        bool
-	abandoned       int   // records whose call or commit was given up
-	fatal           error // why the lane ends by itself once it has drained
-	lost            bool  // the group has given the partition away
+	pending       position // that the commit under way carries
+	pendingBooks  []seenEntry
+	lastCommit    time.Time
+	draining      bool
+	abandoned     int   // records whose call or commit was given up
+	fatal         error // why the lane ends by itself once it has drained
+	lost          bool  // the group has given the partition away
 
 	wake     chan struct{} // room in the budget, or an account changed; capacity 1
 	ask      chan int64    // capacity 1, and at most one is under way
@@ -80,7 +89,7 @@ type lane struct {
 	workers  sync.WaitGroup
 
 	// What workers do, bound to the contexts of run.
-	attempt func(e *entry) attemptEnd
+	attempt func(t task) attemptEnd
 	persist func(g group) error
 	givenUp func() bool // no commit can succeed any more
 }
@@ -97,11 +106,12 @@ type fetchEnd struct {
 	err    error
 }
 
-func newLane(cfg laneConfig, partition int, src source, c committer) *lane {
+func newLane(cfg laneConfig, partition int, d laneDeps) *lane {
 	l := &lane{
-		cfg: cfg, partition: partition, src: src, committer: c,
+		cfg: cfg, partition: partition, src: d.source, delivery: d.delivery, memory: d.memory, lease: d.lease, ledger: d.ledger,
 		log:       cfg.log.With("partition", partition),
 		keys:      newKeyQueues(),
+		ids:       newIDs(),
 		queues:    map[*account]*accountQueue{},
 		committed: -1,
 		wake:      make(chan struct{}, 1),
@@ -131,8 +141,8 @@ func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 	defer giveUpCommit()
 	mayCall, stopCalling := context.WithCancel(ctx)
 	defer stopCalling()
-	l.attempt = func(e *entry) attemptEnd { return e.acct.attempt(mayCall, callCtx, e) }
-	l.persist = func(g group) error { return l.committer.commit(commitCtx, g) }
+	l.attempt = func(t task) attemptEnd { return t.entry.acct.attempt(mayCall, callCtx, t) }
+	l.persist = func(g group) error { return l.delivery.commit(commitCtx, g) }
 	l.givenUp = func() bool { return commitCtx.Err() != nil }
 
 	if err := l.begin(ctx); err != nil {
@@ -203,30 +213,10 @@ func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 	}
 }
 
-// begin finds out where to start.
-func (l *lane) begin(ctx context.Context) error {
-	pos, err := l.src.Position(ctx)
-	if err != nil {
-		return fmt.Errorf("partition %d: %w", l.partition, err)
-	}
-	if pos.Offset < 0 {
-		pos = kafka.Position{}
-		if pos.Offset, err = l.src.Start(ctx); err != nil {
-			return fmt.Errorf("partition %d: %w", l.partition, err)
-		}
-	}
-	if l.start, err = parsePosition(pos.Offset, pos.Metadata); err != nil {
-		l.log.Warn("starting without a done set: records above the committed offset may be called again", "error", err)
-	}
-	l.committed, l.resume = pos.Offset, pos.Offset
-	l.window = newWindow(pos.Offset, l.cfg.window.Span)
-	l.lastCommit = time.Now()
-	return nil
-}
-
 // progress does everything that can be done now without waiting.
 func (l *lane) progress(now time.Time) {
 	if !l.draining {
+		l.ledger.expire(now)
 		l.admit(now)
 		l.fireTimers(now)
 		l.dispatch(now)
@@ -238,13 +228,20 @@ func (l *lane) progress(now time.Time) {
 // idle reports that nothing is under way and nothing is left that could still
 // be committed.
 func (l *lane) idle() bool {
-	return l.inFlight == 0 && !l.commitBusy && (len(l.finished) == 0 || l.givenUp())
+	return l.inFlight == 0 && !l.commitBusy && (l.givenUp() || len(l.finished) == 0 && !l.hasLeaving())
 }
+
+// leaseWatch is how often a lane looks whether what it waits for has come that
+// sends no signal: its lease, or room in the ledger.
+const leaseWatch = 100 * time.Millisecond
 
 func (l *lane) arm(timer *time.Timer) {
 	d := time.Hour
 	if at, ok := l.timers.next(); ok && !l.draining {
 		d = max(0, time.Until(at))
+	}
+	if (l.unleased || l.ledger.full()) && !l.draining {
+		d = min(d, leaseWatch)
 	}
 	timer.Reset(d)
 }
@@ -260,7 +257,7 @@ func (l *lane) collect() {
 			waiting = false
 		case <-l.fetched:
 		case end := <-l.ends:
-			if end.kind == endCalled {
+			if end.kind == endCalled && !end.look {
 				l.abandoned++
 			}
 			l.inFlight--

@@ -10,6 +10,30 @@ import (
 // over offsets that hold none.
 const idleCommit = time.Second
 
+// callAhead is how far above the highest offset that is wanted calledTo is
+// raised, so that a busy lane raises it by the commits that it makes anyway. A
+// larger step would make more records uncertain after a crash.
+const callAhead = 256
+
+// mayCall reports whether the lane's durable calledTo lets e be called. Where it
+// does not, the next commit raises it.
+func (l *lane) mayCall(e *entry) bool {
+	if !isWrite(e.req.Operation) {
+		return true
+	}
+	l.reach = max(l.reach, e.rec.Offset+1)
+	return l.ranged && e.rec.Offset < l.calledTo
+}
+
+// wantsCalledTo reports that calls wait for a commit that raises calledTo.
+func (l *lane) wantsCalledTo() bool {
+	return l.reach > 0 && (!l.ranged || l.reach > l.calledTo)
+}
+
+// hasLeaving reports that a drained lane has not yet said what exactly it may
+// have called.
+func (l *lane) hasLeaving() bool { return l.draining && l.ranged && !l.left && !l.lost }
+
 // startCommit commits what has finished, one group at a time: the first
 // outcome of an idle lane goes at once, and while a commit is under way the
 // next group grows.
@@ -17,16 +41,34 @@ func (l *lane) startCommit(now time.Time) {
 	if l.commitBusy || l.givenUp() {
 		return
 	}
-	var g group
-	if len(l.finished) == 0 {
-		if l.window.held > 0 || l.window.next == l.committed || now.Sub(l.lastCommit) < idleCommit || l.draining {
-			return
-		}
-	} else {
+	leaving := l.hasLeaving() && l.inFlight == 0 && len(l.finished) <= l.cfg.maxBatch
+	switch {
+	case len(l.finished) > 0:
 		l.cutBatch()
+		leaving = leaving && len(l.finished) == 0
+	case leaving, l.wantsCalledTo() && !l.draining:
+	case l.window.held > 0, l.window.next == l.committed, now.Sub(l.lastCommit) < idleCommit, l.draining:
+		return
 	}
-	entries := make([]*entry, 0, len(l.committing))
+	g, err := l.group(now, leaving)
+	l.commitBusy, l.lastCommit = true, now
+	l.pending = g.position
+	l.workers.Go(func() {
+		if err == nil {
+			err = l.persist(g)
+		}
+		l.commits <- err
+	})
+}
+
+// group is the commit of the outcomes in committing.
+func (l *lane) group(now time.Time, leaving bool) (group, error) {
+	var g group
 	for _, o := range l.committing {
+		if o.suppressed {
+			o.entry.committing = true
+			continue
+		}
 		outputs, err := l.cfg.events.records(o)
 		if err != nil {
 			// An event of our own that cannot be encoded is a defect. The
@@ -36,12 +78,74 @@ func (l *lane) startCommit(now time.Time) {
 			outputs = []output{l.cfg.events.deadLetter(withError(o, err))}
 		}
 		g.outputs = append(g.outputs, outputs...)
-		entries = append(entries, o.entry)
+		o.entry.committing = true
 	}
-	g.position = l.window.position(entries)
-	l.commitBusy, l.lastCommit = true, now
-	l.pendingFrontier = g.position.frontier
-	l.workers.Go(func() { l.commits <- l.persist(g) })
+	p, last := l.window.position()
+	l.keepDone(&p)
+	l.seq++
+	p.seq = l.seq
+	p.calledTo = max(l.calledTo, p.frontier)
+	if leaving || l.reach == 0 && l.start.left != nil {
+		p.left = l.mayHaveCalled()
+	} else if l.reach > 0 {
+		p.calledTo = max(p.calledTo, l.reach+callAhead)
+	}
+	g.position = p
+	err := l.keepBooks(&g, last, now)
+	return g, err
+}
+
+// keepDone adds to p what an earlier owner had done and this lane has not come
+// to yet.
+func (l *lane) keepDone(p *position) {
+	end := l.start.frontier + l.start.done.end()
+	for offset := max(l.window.next, l.start.frontier); offset < end; offset++ {
+		if l.start.has(offset) {
+			p.done.set(offset - p.frontier)
+		}
+	}
+}
+
+// mayHaveCalled is which of the records without a durable outcome may have been
+// called, by this lane or by an earlier owner whose doubt is not settled yet.
+func (l *lane) mayHaveCalled() *runs {
+	out := &runs{}
+	l.window.unsettled(func(e *entry) bool {
+		waits := e.state == entryDone && e.acct != nil && isWrite(e.req.Operation)
+		if (e.uncertain || waits) && !e.committing {
+			out.add(e.rec.Offset, e.rec.Offset+1)
+		}
+		return true
+	})
+	l.start.doubts(l.window.next, out)
+	return out
+}
+
+// seenEntry is a ledger entry that a commit under way carries.
+type seenEntry struct {
+	id   hash
+	seen seenID
+}
+
+// keepBooks adds the ledger entries and the position record.
+func (l *lane) keepBooks(g *group, last trace, now time.Time) error {
+	l.pendingBooks = l.pendingBooks[:0]
+	for _, o := range l.committing {
+		if seen, ok := o.seen(); ok && l.ledger.wins(o.entry.id, seen) {
+			l.pendingBooks = append(l.pendingBooks, seenEntry{o.entry.id, seen})
+			msg, err := l.cfg.events.ledgerEntry(o.entry, seen)
+			if err != nil {
+				return err
+			}
+			g.books = append(g.books, msg)
+		}
+	}
+	msg, err := l.cfg.events.positionRecord(l.partition, l.cfg.partitions, g.position, last, now)
+	if err != nil {
+		return err
+	}
+	g.books = append(g.books, msg)
+	return nil
 }
 
 // maxBatchBytes bounds the answers that one commit publishes.
@@ -68,7 +172,7 @@ func (l *lane) commitEnded(err error) (stop bool, fatal error) {
 	l.commitBusy = false
 	if err != nil {
 		switch {
-		case kafka.CodeOf(err) == kafka.CodeOwnershipLost:
+		case kafka.CodeOf(err) == kafka.CodeOwnershipLost, kafka.CodeOf(err) == kafka.CodeFenced:
 			l.lost = true
 			l.log.Warn("the group gave the partition to another member before the lane had committed: its last records will be done again", "records", len(l.committing)+len(l.finished))
 			return true, nil // losing a partition is no failure of the connector
@@ -79,8 +183,16 @@ func (l *lane) commitEnded(err error) (stop bool, fatal error) {
 			return true, err
 		}
 	}
-	l.committed = l.pendingFrontier
+	l.committed, l.calledTo = l.pending.frontier, l.pending.calledTo
+	l.left = l.pending.left != nil
+	l.ranged = !l.left
 	l.cfg.stats.commit()
+	for _, b := range l.pendingBooks {
+		l.ledger.add(b.id, b.seen)
+		if l.ids.fresh[b.id] == b.seen {
+			delete(l.ids.fresh, b.id)
+		}
+	}
 	records, bytes := 0, int64(0)
 	for _, o := range l.committing {
 		records, bytes = records+1, bytes+o.entry.bytes

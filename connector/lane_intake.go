@@ -54,11 +54,11 @@ func (l *lane) askFetch() {
 	l.ask <- l.resume
 }
 
-// intakeOpen is false while the window is full, or a blocked account holds its
-// share of what this instance may hold. With every account blocked nothing
+// intakeOpen is false while the window or the ledger is full, or a blocked
+// account holds its share of what this instance may hold. With every account blocked nothing
 // more is taken in: what cannot be called is better kept in Kafka than here.
 func (l *lane) intakeOpen() bool {
-	if !l.window.fits(l.resume) {
+	if !l.window.fits(l.resume) || l.ledger.full() {
 		return false
 	}
 	blocked, share := 0, int64(l.cfg.window.Records/max(1, len(l.queues)))
@@ -106,7 +106,7 @@ func (l *lane) admit(now time.Time) {
 		if l.start.has(rec.Offset) {
 			// An earlier owner committed its outcome. It stays in the done set
 			// until the frontier has passed it.
-			e := &entry{rec: kafka.Record{Offset: rec.Offset}, heapAt: -1}
+			e := &entry{rec: kafka.Record{Offset: rec.Offset}, hash: hashRecord(&rec), heapAt: -1}
 			l.window.add(e)
 			l.window.settle(e)
 			l.backlog = l.backlog[1:]
@@ -125,16 +125,37 @@ func (l *lane) admit(now time.Time) {
 // take makes an entry of a record and puts it behind those of its key.
 func (l *lane) take(rec kafka.Record, bytes int64, now time.Time) {
 	l.cfg.stats.record()
-	e := &entry{rec: rec, bytes: bytes, received: now, heapAt: -1}
+	e := &entry{rec: rec, hash: hashRecord(&rec), bytes: bytes, received: now, since: rec.Timestamp, heapAt: -1}
 	e.enter(entryQueued, now, "an earlier record of its key")
 	l.decode(e, now)
 	e.key = orderingKey(e)
 	if e.acct != nil {
 		e.acct.held.Add(1)
+		l.identify(e)
 	}
 	l.window.add(e)
-	if l.keys.push(e) {
+	l.ids.enter(e)
+	if e.firstKey = l.keys.push(e); e.firstKey {
 		l.activate(e, now)
+	}
+}
+
+// identify gives e what it is known by, and says whether it may have been
+// called before.
+func (l *lane) identify(e *entry) {
+	m := l.cfg.marker
+	e.id, e.body = m.idHash(e.req.ID), m.body(e.req)
+	if !isWrite(e.req.Operation) {
+		return
+	}
+	if e.req.Operation == schemas.OperationCreate {
+		e.marker = m.mark(e.req)
+	}
+	if l.start.mayHaveCalled(e.rec.Offset) {
+		l.distrust(e, l.fenced)
+	}
+	if e.anyAge {
+		l.distrust(e, e.received)
 	}
 }
 
@@ -158,9 +179,26 @@ func (l *lane) decode(e *entry, now time.Time) {
 	if req.NotAfter != nil {
 		e.notAfter = *req.NotAfter
 	}
+	redrive, faults := schemas.DecodeRedrive(e.rec.Headers)
+	e.redrives = redrive.Redrives
+	if redrive.NotAfter != nil {
+		e.notAfter = *redrive.NotAfter
+	}
+	if redrive.LookSince != nil {
+		// Its earlier record may have been called.
+		e.anyAge = true
+		if redrive.LookSince.Before(e.since) {
+			e.since = *redrive.LookSince
+		}
+	}
+	if len(faults) > 0 {
+		o := rejectFaults(e, schemas.ClassInvalid, faults, now)
+		e.verdict = &o
+		return
+	}
 	// Against the record's own time: an event that was right when it was sent
 	// and is late now is not invalid but expired.
-	if faults := req.Check(e.rec.Timestamp); len(faults) > 0 {
+	if faults = req.Check(e.rec.Timestamp); len(faults) > 0 {
 		o := rejectFaults(e, schemas.ClassInvalid, faults, now)
 		e.verdict = &o
 		return

@@ -61,7 +61,7 @@ func TestLaneKeepsKeyOrderAndRunsKeysAtOnce(t *testing.T) {
 			if r.api.most < keys/2 {
 				t.Errorf("seed %d: at most %d calls at once with %d keys", seed, r.api.most, keys)
 			}
-			if got := r.log.position(); got.Offset != r.log.stable {
+			if got := r.log.offset(); got.Offset != r.log.stable {
 				t.Errorf("seed %d: committed %d of %d", seed, got.Offset, r.log.stable)
 			}
 		})
@@ -77,7 +77,7 @@ func TestLaneStepsOverGapsWiderThanTheWindow(t *testing.T) {
 		r.start()
 		pass(5 * time.Second)
 		synctest.Wait()
-		if got := r.log.position().Offset; got != r.log.stable {
+		if got := r.log.offset().Offset; got != r.log.stable {
 			t.Errorf("committed %d, want the end %d: nothing but filtered records is left", got, r.log.stable)
 		}
 		r.mustEnd()
@@ -113,13 +113,13 @@ func TestLaneWindowIsBounded(t *testing.T) {
 		if !ok || st.Stuck == nil || st.Stuck.Offset != 0 || st.Stuck.Why != "its call" {
 			t.Errorf("the lane must name the stuck record 0, says %+v", st.Stuck)
 		}
-		if got := r.log.position(); got.Offset != 0 || len(got.Metadata) == 0 {
+		if got := r.log.offset(); got.Offset != 0 || len(got.Metadata) == 0 {
 			t.Errorf("committed %+v, want frontier 0 and a done set", got)
 		}
 		close(release)
 		pass(time.Second)
 		synctest.Wait()
-		if got := r.log.position().Offset; got != 100 {
+		if got := r.log.offset().Offset; got != 100 {
 			t.Errorf("committed %d, want 100", got)
 		}
 		r.mustEnd()
@@ -183,7 +183,7 @@ func TestLaneHandover(t *testing.T) {
 		if first <= 30 || first >= 40 {
 			t.Fatalf("%d calls before the handover: the test needs some done and some not", first)
 		}
-		if pos := r.log.position(); pos.Offset >= 40 {
+		if pos := r.log.offset(); pos.Offset >= 40 {
 			t.Fatalf("frontier %d at handover", pos.Offset)
 		}
 		r.start()
@@ -198,7 +198,7 @@ func TestLaneHandover(t *testing.T) {
 		if n := len(r.log.results()); n != 40 {
 			t.Errorf("%d results of 40", n)
 		}
-		if got := r.log.position(); got.Offset != 40 {
+		if got := r.log.offset(); got.Offset != 40 {
 			t.Errorf("committed %d, want 40", got.Offset)
 		}
 	})
@@ -227,7 +227,7 @@ func TestLaneDrainTimeout(t *testing.T) {
 		if took := time.Since(began); took > r.cfg.drain {
 			t.Errorf("the drain took %v, its budget is %v", took, r.cfg.drain)
 		}
-		if pos := r.log.position(); pos.Offset != 0 {
+		if pos := r.log.offset(); pos.Offset != 0 {
 			t.Errorf("committed %d past the record that did not end", pos.Offset)
 		}
 	})
@@ -238,7 +238,7 @@ func TestLaneAbort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.log.hold = make(chan struct{})
-		r.log.add("a", createEvent(t, "done", "identity-1"), 0)
+		r.log.add("a", fetchEvent(t, "done", "identity-1"), 0)
 		r.start()
 		pass(time.Second)
 		began := time.Now()
@@ -288,7 +288,7 @@ func TestLaneLosesOwnership(t *testing.T) {
 		if err := <-r.stopped; err != nil {
 			t.Errorf("losing a partition is no failure of the connector, got %v", err)
 		}
-		if r.log.position().Offset != -1 {
+		if r.log.offset().Offset != -1 {
 			t.Error("something was committed")
 		}
 		r.stop()

@@ -100,7 +100,7 @@ func TestNoCallsWhileNothingCommits(t *testing.T) {
 			pass(100 * time.Millisecond)
 			return okAnswer(), nil
 		}
-		r.log.add("first", createEvent(t, "first", "identity-1"), 0)
+		r.log.add("first", fetchEvent(t, "first", "identity-1"), 0)
 		r.start()
 		pass(10 * time.Second) // the first commit hangs by now
 		for i := range 500 {

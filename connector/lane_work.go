@@ -11,46 +11,92 @@ import (
 	"github.com/countersign/countersign/connector/challenge/read"
 )
 
-// activate makes the first record of a key ready for its call, or ends it at
-// once where its outcome is known. Each record that ends lets the next of its
-// key go on.
+// activate makes a record that is the first of its key and of its id ready for
+// its call, or ends it at once where its outcome is known. Each record that ends
+// lets those behind it go on.
 func (l *lane) activate(e *entry, now time.Time) {
-	for e != nil && e.verdict != nil {
-		e = l.settleOutcome(*e.verdict, now)
+	for work := []*entry{e}; len(work) > 0; work = work[1:] {
+		e := work[0]
+		if !e.firstKey || !l.ids.first(e) || e.state != entryQueued {
+			continue
+		}
+		if e.verdict == nil {
+			e.verdict = l.seenBefore(e, now)
+		}
+		if e.verdict != nil {
+			work = append(work, l.settleOutcome(*e.verdict, now)...)
+			continue
+		}
+		e.enter(entryReady, now, "a free slot")
+		q := l.queues[e.acct]
+		q.ready = append(q.ready, e)
 	}
-	if e == nil {
-		return
-	}
-	e.enter(entryReady, now, "a free slot")
-	q := l.queues[e.acct]
-	q.ready = append(q.ready, e)
 }
 
-// finish gives a record its outcome and lets the next of its key go on.
+// seenBefore is the outcome of a record whose id has had its outcome before, or
+// nil.
+func (l *lane) seenBefore(e *entry, now time.Time) *outcome {
+	if e.id == (hash{}) {
+		return nil
+	}
+	seen, ok := l.ids.fresh[e.id]
+	if !ok {
+		if seen, ok = l.ledger.lookup(e.id, now); !ok {
+			return nil
+		}
+	}
+	var o outcome
+	switch seen.judge(e.body, e.rec.Topic, e.rec.Partition, e.rec.Offset) {
+	case verdictAnswered:
+		o = outcome{entry: e, ended: now, suppressed: true}
+	case verdictConflict:
+		o = conflicting(e, seen, now)
+	case verdictDuplicate:
+		o = duplicateOf(e, seen, l.cfg.events.group, now)
+	default:
+		return nil
+	}
+	return &o
+}
+
+// finish gives a record its outcome and lets those behind it go on.
 func (l *lane) finish(o outcome, now time.Time) {
-	if next := l.settleOutcome(o, now); next != nil {
+	for _, next := range l.settleOutcome(o, now) {
 		l.activate(next, now)
 	}
 }
 
-// settleOutcome queues the outcome for the next commit and returns the record
-// that follows in its key, if any.
-func (l *lane) settleOutcome(o outcome, now time.Time) *entry {
+// settleOutcome queues the outcome for the next commit and returns the records
+// that waited for it.
+func (l *lane) settleOutcome(o outcome, now time.Time) []*entry {
 	e := o.entry
 	e.enter(entryDone, now, "its commit")
 	l.timers.remove(e)
 	if e.acct != nil {
 		e.acct.held.Add(-1)
 	}
+	l.trust(e)
+	if seen, ok := o.seen(); ok {
+		l.ids.fresh[e.id] = seen
+	}
 	l.finished = append(l.finished, o)
 	l.finishedBytes += o.size()
 	l.cfg.stats.outcome(o)
-	return l.keys.pop(e)
+	var free []*entry
+	if next := l.keys.pop(e); next != nil {
+		next.firstKey = true
+		free = append(free, next)
+	}
+	if next := l.ids.done(e); next != nil {
+		free = append(free, next)
+	}
+	return free
 }
 
 // dispatch starts attempts for ready records as far as slots go, parks those of
 // blocked accounts and brings back those whose account is free again.
 func (l *lane) dispatch(now time.Time) {
+	l.unleased = false
 	for a, q := range l.queues {
 		if len(q.ready) == 0 && len(q.parked) == 0 {
 			continue
@@ -68,12 +114,32 @@ func (l *lane) dispatch(now time.Time) {
 			q.ready = append(q.ready, e)
 		}
 		q.parked = q.parked[:0]
-		for slots := a.slots(); len(q.ready) > 0 && q.active < slots && !l.stalled(now); {
-			l.startAttempt(q.ready[0], q, now)
-			q.ready[0] = nil
-			q.ready = q.ready[1:]
+		if l.unleased = l.lease.Left() <= 0; l.unleased {
+			return
+		}
+		l.dispatchReady(a, q, now)
+	}
+}
+
+func (l *lane) dispatchReady(a *account, q *accountQueue, now time.Time) {
+	var held []*entry // for calledTo
+	for slots := a.slots(); len(q.ready) > 0 && q.active < slots && !l.stalled(now); {
+		e := q.ready[0]
+		q.ready[0] = nil
+		q.ready = q.ready[1:]
+		if e.state != entryReady {
+			continue
+		}
+		if t, do := l.nextTask(e, now); do && !t.look && !l.mayCall(e) {
+			held = append(held, e)
+			if len(held) == slots {
+				break
+			}
+		} else if do {
+			l.startAttempt(t, q, now)
 		}
 	}
+	q.ready = append(held, q.ready...)
 }
 
 // commitPatience is how long a commit may take before no new call is made.
@@ -93,11 +159,15 @@ func (l *lane) stalled(now time.Time) bool {
 		len(l.finished) >= maxFinished*l.cfg.maxBatch || l.finishedBytes >= maxFinishedBytes
 }
 
-func (l *lane) startAttempt(e *entry, q *accountQueue, now time.Time) {
-	e.enter(entryInFlight, now, "its call")
+func (l *lane) startAttempt(t task, q *accountQueue, now time.Time) {
+	why := "its call"
+	if t.look {
+		why = "a look at what an earlier call has left"
+	}
+	t.entry.enter(entryInFlight, now, why)
 	q.active++
 	l.inFlight++
-	l.workers.Go(func() { l.ends <- l.attempt(e) })
+	l.workers.Go(func() { l.ends <- l.attempt(t) })
 }
 
 // park lets a record wait for its account. Only its deadline ends the wait.
@@ -105,7 +175,19 @@ func (l *lane) park(e *entry, reason blockReason, now time.Time) {
 	e.enter(entryParked, now, "account "+e.acct.name+": "+string(reason))
 	q := l.queues[e.acct]
 	q.parked = append(q.parked, e)
-	l.timers.set(e, deadline(e))
+	l.timers.set(e, patienceEnd(e))
+}
+
+// patienceEnd is when a record that has to wait is given up: by its own terms,
+// or, where it may have been called, once the API can no longer tell.
+func patienceEnd(e *entry) time.Time {
+	if !e.uncertain {
+		return deadline(e)
+	}
+	if e.anyAge {
+		return e.received.Add(maxAge)
+	}
+	return e.since.Add(maxAge)
 }
 
 // deadline is when a record is too late by its own terms.
@@ -122,8 +204,12 @@ func (l *lane) fireTimers(now time.Time) {
 	unparked := map[*accountQueue]bool{}
 	for e := l.timers.due(now); e != nil; e = l.timers.due(now) {
 		if e.state == entryWaiting {
-			e.enter(entryReady, now, "a free slot")
-			l.queues[e.acct].ready = append(l.queues[e.acct].ready, e)
+			l.ready(e, now)
+			continue
+		}
+		if e.uncertain {
+			unparked[l.queues[e.acct]] = true
+			l.finish(ambiguous(e, "its account was blocked for as long as the API could tell", now), now)
 			continue
 		}
 		why := tooLate(e, e.acct.now())
@@ -145,15 +231,25 @@ func (l *lane) attemptEnded(end attemptEnd) {
 	e, now := end.entry, end.ended
 	l.inFlight--
 	l.queues[e.acct].active--
+	if end.look {
+		l.lookEnded(end)
+	}
 	switch end.kind {
 	case endInterrupted:
 		e.enter(entryReady, now, "the next owner of its partition")
+		return
+	case endUnleased:
+		l.unlease(e, now)
 		return
 	case endParked:
 		l.park(e, e.acct.blocked(), now)
 		return
 	case endExpired:
 		l.finish(expired(e, end.why, now), now)
+		return
+	}
+	if end.look {
+		l.lookJudged(end)
 		return
 	}
 	if e.first.IsZero() {
@@ -165,8 +261,14 @@ func (l *lane) attemptEnded(end attemptEnd) {
 	}
 	switch end.verdict.Class {
 	case challenge.ClassCanceled:
+		if !l.draining {
+			l.ready(e, now) // its lease ended while it was under way
+			return
+		}
 		l.abandoned++
 		e.enter(entryReady, now, "the next owner of its partition")
+	case challenge.ClassAmbiguous:
+		l.doubt(e, end)
 	case challenge.ClassCredentials:
 		l.park(e, blockedCredentials, now)
 	case challenge.ClassThrottled, challenge.ClassUnavailable:
@@ -175,9 +277,29 @@ func (l *lane) attemptEnded(end attemptEnd) {
 			return
 		}
 		l.again(end, now)
+	case challenge.ClassRejected:
+		if respondedAfterDoubt(e, end.err) {
+			l.doubt(e, end)
+			return
+		}
+		l.finish(fromVerdict(end), now)
 	default:
 		l.finish(fromVerdict(end), now)
 	}
+}
+
+func (l *lane) ready(e *entry, now time.Time) {
+	e.enter(entryReady, now, "a free slot")
+	q := l.queues[e.acct]
+	q.ready = append(q.ready, e)
+}
+
+// unlease puts a record back that was about to be called when the lease had
+// run out.
+func (l *lane) unlease(e *entry, now time.Time) {
+	l.ready(e, now)
+	e.why = "the group's word that the partition is still ours"
+	l.unleased = true
 }
 
 // wasSent reports whether an attempt's request may have reached the API.
@@ -211,7 +333,7 @@ func (l *lane) again(end attemptEnd, now time.Time) {
 	}
 	e.enter(entryWaiting, now, "its next attempt: "+end.verdict.Reason)
 	at := now.Add(delay)
-	if d := deadline(e); at.After(d) {
+	if d := patienceEnd(e); at.After(d) && d.After(now) {
 		// It will be too late then; do not let its key wait any longer.
 		at = d
 	}
@@ -232,12 +354,12 @@ func backoff(cfg RetryConfig, n int) time.Duration {
 func (l *lane) status() LaneStatus {
 	s := LaneStatus{
 		Partition: l.partition, Committed: l.committed, Fetched: l.resume, End: l.end,
-		InFlight: l.inFlight, Waiting: l.timers.len(),
+		InFlight: l.inFlight, Waiting: l.timers.len(), Uncertain: l.doubts,
 	}
 	s.Window = l.window.held
 	if e := l.window.oldest(); e != nil {
 		sum := sha256.Sum256([]byte(e.key))
-		s.Stuck = &Stuck{Offset: e.rec.Offset, Key: hex.EncodeToString(sum[:6]), Since: e.since, Why: e.why}
+		s.Stuck = &Stuck{Offset: e.rec.Offset, Key: hex.EncodeToString(sum[:6]), Since: e.entered, Why: e.why}
 	}
 	return s
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/countersign/countersign/schemas"
@@ -65,10 +66,18 @@ func (s seenID) same(other seenID) bool {
 	return equal && s == other
 }
 
-// entry is what the ledger topic holds of s, under the key of its IDHash.
+var challengeSIDPattern = regexp.MustCompile(`^YC[0-9a-fA-F]{32}$`)
+
+// entry is what the ledger topic holds of s, under the key of its IDHash. A SID
+// that is none, which only an API gone astray would answer with, is left out:
+// the contract of the topic refuses it, and no answer may hold up a commit.
 func (s seenID) entry(id hash) schemas.LedgerEntry {
+	sid := s.sid
+	if !challengeSIDPattern.MatchString(sid) {
+		sid = ""
+	}
 	return schemas.LedgerEntry{
-		IDHash: hex.EncodeToString(id[:]), Body: hex.EncodeToString(s.body[:]), Outcome: s.outcome, ChallengeSID: s.sid,
+		IDHash: hex.EncodeToString(id[:]), Body: hex.EncodeToString(s.body[:]), Outcome: s.outcome, ChallengeSID: sid,
 		Topic: s.topic, Partition: s.partition, Offset: s.offset, At: s.at,
 	}
 }

@@ -67,6 +67,23 @@ func TestLedgerRecordRoundTrip(t *testing.T) {
 	})
 }
 
+// Whatever the API calls a challenge, what the lane notes of it can be written.
+func TestLedgerEntryOfAnOddSID(t *testing.T) {
+	for sid, want := range map[string]string{
+		"YC0123456789abcdef0123456789abcdeF": "YC0123456789abcdef0123456789abcdeF",
+		"YC0123456789abcdef0123456789abcde":  "",
+		"VE0123456789abcdef0123456789abcdef": "",
+		"\xff\n":                             "",
+	} {
+		s := succeeded(1, ledgerStart)
+		s.sid = sid
+		e := s.entry(testHash(1))
+		if _, err := e.Encode(); err != nil || e.ChallengeSID != want {
+			t.Errorf("%q is noted as %q (%v), want %q", sid, e.ChallengeSID, err, want)
+		}
+	}
+}
+
 func TestReadLedgerRecord(t *testing.T) {
 	entry := succeeded(1, ledgerStart).entry(testHash(1))
 	value, err := entry.Encode()

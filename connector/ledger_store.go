@@ -8,12 +8,12 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
-// entryStore keeps the entries of a ledger in about a hundred bytes each and
-// without a pointer in any, so that a million of them costs the garbage collector
+// entryStore keeps the entries of a ledger in less than a hundred bytes each
+// and without a pointer in any, so that a million of them costs the garbage collector
 // next to nothing. Entries lie in chunks in the order in which they came, which is almost
 // the order of their times; a chunk is given back when all of it was dropped.
 type entryStore struct {
-	index   map[hash]uint32 // slot by id; the newest entry of each
+	index   slotIndex // of the newest entry of each id
 	chunks  []*[chunkSlots]storedEntry
 	free    []uint32 // numbers of chunks that are nil
 	queue   []uint32 // numbers of chunks in use, the oldest first
@@ -23,8 +23,9 @@ type entryStore struct {
 	odd     map[uint32]string // SIDs that can't be packed, by slot
 }
 
-// chunkSlots is how many entries are made room for at once: 36 KiB.
-const chunkSlots = 512
+// chunkSlots is how many entries are made room for at once: 72 KiB, which is a
+// whole number of the pages that the allocator counts in.
+const chunkSlots = 1024
 
 type storedEntry struct {
 	id, body hash
@@ -57,27 +58,35 @@ var storedOutcomes = [...]schemas.Outcome{
 }
 
 func (t *entryStore) get(id hash) (seenID, bool) {
-	slot, ok := t.index[id]
+	place, ok := t.find(id)
 	if !ok {
 		return seenID{}, false
 	}
-	return t.unpack(slot), true
+	return t.unpack(slotOf(t.index.cells[place])), true
+}
+
+func (t *entryStore) find(id hash) (place int, ok bool) {
+	return t.index.find(indexHash(id), func(slot uint32) bool { return t.at(slot).id == id })
+}
+
+func (t *entryStore) at(slot uint32) *storedEntry {
+	return &t.chunks[slot/chunkSlots][slot%chunkSlots]
 }
 
 // put makes s the entry of id. An older one of it keeps its slot until its turn
 // to be dropped.
 func (t *entryStore) put(id hash, s seenID) {
-	if t.index == nil {
-		t.index = map[hash]uint32{}
-	}
 	if len(t.queue) == 0 || t.tail == chunkSlots {
 		t.grow()
 	}
-	chunk := t.queue[len(t.queue)-1]
-	slot := chunk*chunkSlots + uint32(t.tail)
-	t.chunks[chunk][t.tail] = t.pack(id, s, slot)
+	slot := t.queue[len(t.queue)-1]*chunkSlots + uint32(t.tail)
 	t.tail++
-	t.index[id] = slot
+	if place, ok := t.find(id); ok {
+		t.index.cells[place] = cellOf(indexHash(id), slot)
+	} else {
+		t.index.insert(indexHash(id), slot)
+	}
+	*t.at(slot) = t.pack(id, s, slot)
 }
 
 func (t *entryStore) grow() {
@@ -106,13 +115,13 @@ func (t *entryStore) dropWhile(old func(at time.Time) bool) (dropped int) {
 	for t.slots() > 0 {
 		chunk := t.queue[0]
 		slot := chunk*chunkSlots + uint32(t.head)
-		e := &t.chunks[chunk][t.head]
-		newest := t.index[e.id] == slot
-		if newest && !old(time.Unix(0, e.at)) {
+		place, ok := t.find(t.at(slot).id)
+		newest := ok && slotOf(t.index.cells[place]) == slot
+		if newest && !old(time.Unix(0, t.at(slot).at)) {
 			return dropped
 		}
 		if newest {
-			delete(t.index, e.id)
+			t.index.remove(place)
 		}
 		delete(t.odd, slot)
 		dropped++
@@ -122,9 +131,6 @@ func (t *entryStore) dropWhile(old func(at time.Time) bool) (dropped int) {
 			t.queue = t.queue[1:]
 			t.head = 0
 		}
-	}
-	if len(t.index) == 0 {
-		t.index = nil // a map gives nothing back while it is used
 	}
 	return dropped
 }
@@ -151,7 +157,7 @@ func (t *entryStore) pack(id hash, s seenID, slot uint32) storedEntry {
 }
 
 func (t *entryStore) unpack(slot uint32) seenID {
-	e := &t.chunks[slot/chunkSlots][slot%chunkSlots]
+	e := t.at(slot)
 	from := t.origins[e.origin]
 	s := seenID{
 		outcome: storedOutcomes[e.outcome], body: e.body, at: time.Unix(0, e.at),

@@ -282,6 +282,22 @@ func TestLedgerRoom(t *testing.T) {
 	}
 }
 
+// An entry whose place was taken doesn't wait for its time.
+func TestLedgerFreesWhatWasOutweighed(t *testing.T) {
+	l := newLedger(time.Hour, newLedgerRoom(10))
+	l.add(testHash(1), failed(1, ledgerStart))
+	l.add(testHash(1), succeeded(2, ledgerStart))
+	l.add(testHash(2), succeeded(3, ledgerStart))
+	if n := l.room.used.Load(); n != 3 {
+		t.Errorf("%d entries are in memory, want 3", n)
+	}
+	l.expire(ledgerStart)
+	if n := l.room.used.Load(); n != 2 {
+		t.Errorf("%d entries are in memory, want 2", n)
+	}
+	wantOffset(t, l, testHash(1), ledgerStart, 2)
+}
+
 // Chunks are given back, one after the other, and used again.
 func TestLedgerGivesMemoryBack(t *testing.T) {
 	l := newLedger(time.Hour, newLedgerRoom(1))
@@ -301,13 +317,16 @@ func TestLedgerGivesMemoryBack(t *testing.T) {
 				held++
 			}
 		}
-		if live := len(l.store.index); held > live/chunkSlots+2 || len(l.store.odd) != live || live > 2*perRound {
+		if live := l.store.index.used; held > live/chunkSlots+2 || len(l.store.odd) != live || live > 2*perRound {
 			t.Fatalf("round %d: %d chunks and %d odd SIDs for %d entries", round, held, len(l.store.odd), live)
 		}
 	}
+	if n := len(l.store.chunks); n > 4 {
+		t.Errorf("%d chunks were made for what fits into four", n)
+	}
 	l.expire(now.Add(2 * time.Hour))
-	if l.store.index != nil || len(l.store.queue) != 0 || l.room.used.Load() != 0 || len(l.store.odd) != 0 {
-		t.Errorf("all is past the horizon, and in memory are %d entries in %d chunks", len(l.store.index), len(l.store.queue))
+	if l.store.index.cells != nil || len(l.store.queue) != 0 || l.room.used.Load() != 0 || len(l.store.odd) != 0 {
+		t.Errorf("all is past the horizon, and in memory are %d entries in %d chunks", l.store.index.used, len(l.store.queue))
 	}
 }
 

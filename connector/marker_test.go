@@ -188,6 +188,11 @@ func TestMarkerBelongsToADeployment(t *testing.T) {
 	if two.body(other) == two.body(req) || two.mark(other) == two.mark(req) {
 		t.Error("another account makes no difference")
 	}
+	// A name that is left out means the only account, not one of several.
+	nameless := alter(req, func(r *schemas.Request) { r.Account = "" })
+	if body := two.body(nameless); body == two.body(req) || body == two.body(other) {
+		t.Error("of two accounts one is taken for the one that was left out")
+	}
 	if two.idHash("a") != want.idHash("a") || two.idHash("a") == two.idHash("b") {
 		t.Error("an id's hash must depend on the id, and on no account")
 	}

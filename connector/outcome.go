@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"encoding/json"
 	"errors"
 	"strconv"
 	"time"
@@ -22,6 +23,9 @@ type outcome struct {
 	operation  schemas.Operation
 	called     time.Time
 	ended      time.Time
+	original   *schemas.Original // of a duplicate
+	suppressed bool              // its result was published before: nothing is published
+	unnoted    bool              // it says nothing of the request's id: the ledger leaves it out
 }
 
 // size is about how many bytes the outcome's answer holds.
@@ -68,6 +72,74 @@ func apiError(class schemas.Class, end attemptEnd) *schemas.Error {
 		out.Message = "the call's end is not known, so it was not repeated: " + end.verdict.Reason
 	}
 	return out
+}
+
+// adopted is the outcome of a record whose earlier call was found at the API.
+func adopted(e *entry, a answer, now time.Time) outcome {
+	return outcome{entry: e, outcome: schemas.OutcomeAdopted, answer: a, called: e.called, ended: now}
+}
+
+// ambiguous is the outcome of a record that may have been called, where the API
+// can't tell.
+func ambiguous(e *entry, why string, now time.Time) outcome {
+	return outcome{
+		entry: e, outcome: schemas.OutcomeFailed, deadLetter: true, redrivable: true, called: e.called, ended: now,
+		err: &schemas.Error{Class: schemas.ClassAmbiguous, Message: "a call may have been made, so none was made again: " + why},
+	}
+}
+
+// exhausted is the outcome of a record whose tries all ended in doubt and were
+// all proven to have had no effect.
+func exhausted(e *entry, now time.Time) outcome {
+	return outcome{
+		entry: e, outcome: schemas.OutcomeFailed, deadLetter: true, redrivable: true, called: e.called, ended: now,
+		err: &schemas.Error{Class: schemas.ClassUnavailable, Message: "none of " + strconv.Itoa(e.attempts) + " attempt(s) had an effect"},
+	}
+}
+
+// duplicateOf is the outcome of a record whose id had its success before.
+func duplicateOf(e *entry, seen seenID, group string, now time.Time) outcome {
+	at := schemas.Coordinates{Topic: seen.topic, Partition: seen.partition, Offset: seen.offset}
+	return outcome{
+		entry: e, outcome: schemas.OutcomeDuplicate, ended: now, unnoted: true,
+		original: &schemas.Original{
+			ResultID: schemas.ResultID(group, at, 0), ChallengeSID: seen.sid, Outcome: seen.outcome,
+			Topic: seen.topic, Partition: seen.partition, Offset: seen.offset,
+		},
+	}
+}
+
+// conflicting is the outcome of a record whose id was used before with another
+// body.
+func conflicting(e *entry, seen seenID, now time.Time) outcome {
+	o := rejectFaults(e, schemas.ClassIDConflict, []schemas.Fault{{
+		Path: "$.id", Message: "was used before with another body, by the record at " + seen.topic + "/" +
+			strconv.Itoa(seen.partition) + "@" + strconv.FormatInt(seen.offset, 10),
+	}}, now)
+	o.unnoted = true
+	return o
+}
+
+// seen is what the ledger keeps of an outcome; false: nothing.
+func (o *outcome) seen() (seenID, bool) {
+	e := o.entry
+	if e.id == (hash{}) || o.unnoted || o.suppressed || o.outcome == "" {
+		return seenID{}, false
+	}
+	return seenID{
+		outcome: o.outcome, body: e.body, sid: challengeSID(o), at: o.ended,
+		topic: e.rec.Topic, partition: e.rec.Partition, offset: e.rec.Offset,
+	}, true
+}
+
+func challengeSID(o *outcome) string {
+	var c struct {
+		SID string `json:"sid"`
+	}
+	if o.answer.challenge == nil || json.Unmarshal(o.answer.challenge, &c) != nil {
+		return ""
+	}
+	return c.SID
 }
 
 // expired is the outcome of a record that was too late to be called.

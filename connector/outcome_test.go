@@ -38,11 +38,12 @@ func TestOutcomes(t *testing.T) {
 		{"create throttled, then made", create, []error{apiErr(429, 20429), nil}, schemas.OutcomeSucceeded, "", 2, false},
 		{"create throttled for ever", create, []error{apiErr(429, 20429)}, schemas.OutcomeFailed, schemas.ClassThrottled, 6, true},
 		{"create: connection refused, then made", create, []error{refusedConn(), refusedConn(), nil}, schemas.OutcomeSucceeded, "", 3, false},
-		{"create: server error is never called again", create, []error{apiErr(500, 20500)}, schemas.OutcomeFailed, schemas.ClassAmbiguous, 1, true},
-		{"create: timeout after sending is never called again", create, []error{sent(read.CodeTimeout)}, schemas.OutcomeFailed, schemas.ClassAmbiguous, 1, true},
-		{"create: answer that cannot be read is never called again", create, []error{sent(read.CodeBadAnswer)}, schemas.OutcomeFailed, schemas.ClassAmbiguous, 1, true},
-		{"create: 408 is never called again", create, []error{apiErr(408, 0)}, schemas.OutcomeFailed, schemas.ClassAmbiguous, 1, true},
-		{"create: unlisted status is never called again", create, []error{apiErr(418, 0)}, schemas.OutcomeFailed, schemas.ClassAmbiguous, 1, true},
+		{"create: server error without effect, then made", create, []error{apiErr(500, 20500), nil}, schemas.OutcomeSucceeded, "", 2, false},
+		{"create: timeout without effect, then made", create, []error{sent(read.CodeTimeout), nil}, schemas.OutcomeSucceeded, "", 2, false},
+		{"create: answer that cannot be read, then made", create, []error{sent(read.CodeBadAnswer), nil}, schemas.OutcomeSucceeded, "", 2, false},
+		{"create: 408, then made", create, []error{apiErr(408, 0), nil}, schemas.OutcomeSucceeded, "", 2, false},
+		{"create: unlisted status, then refused", create, []error{apiErr(418, 0), apiErr(403, 60318)}, schemas.OutcomeRejected, schemas.ClassRejected, 2, false},
+		{"create: never with an effect", create, []error{apiErr(500, 20500)}, schemas.OutcomeFailed, schemas.ClassUnavailable, 6, true},
 		{"fetch: server error, then made", fetch, []error{apiErr(500, 20500), nil}, schemas.OutcomeSucceeded, "", 2, false},
 		{"fetch: not found", fetch, []error{apiErr(404, 20404)}, schemas.OutcomeRejected, schemas.ClassRejected, 1, false},
 	} {
@@ -57,7 +58,7 @@ func TestOutcomes(t *testing.T) {
 				}
 				r.log.add("key", tc.event, 0)
 				r.start()
-				pass(time.Minute)
+				pass(4 * time.Minute)
 				synctest.Wait()
 				r.mustEnd()
 				results := r.log.results()
@@ -78,7 +79,7 @@ func TestOutcomes(t *testing.T) {
 				if dead := len(r.log.deadLetters()) == 1; dead != tc.dead {
 					t.Errorf("dead letter: %v, want %v", dead, tc.dead)
 				}
-				if pos := r.log.position(); pos.Offset != 1 {
+				if pos := r.log.offset(); pos.Offset != 1 {
 					t.Errorf("committed %d, want 1", pos.Offset)
 				}
 			})

@@ -2,8 +2,11 @@ package connector
 
 import (
 	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"pgregory.net/rapid"
 )
 
 func TestMetadataFitsTheBrokersLimitAtFullSpan(t *testing.T) {
@@ -25,20 +28,24 @@ func TestMetadataFitsTheBrokersLimitAtFullSpan(t *testing.T) {
 }
 
 func TestParsePosition(t *testing.T) {
-	var p position
+	p := position{frontier: 10, calledTo: 30, seq: 5, left: &runs{}}
 	p.done.set(3)
+	p.left.add(11, 12)
+	p.left.add(20, 25)
 	good := p.metadata()
 	for _, tc := range []struct {
 		name, metadata string
 		foreign        bool
 	}{
-		{"none", "", false},
-		{"empty set", metadataVersion + "/", false},
+		{"none", "", true},
 		{"own", good, false},
 		{"another tool's", "committed by somebody", true},
 		{"another version", "countersign.9/" + strings.TrimPrefix(good, metadataVersion+"/"), true},
 		{"not base64", metadataVersion + "/***", true},
-		{"wider than a window", metadataVersion + "/" + strings.Repeat("A", maxSpan), true},
+		{"nothing in it", metadataVersion + "/", true},
+		{"cut off", good[:len(good)-2], true},
+		{"more behind it", good + "AAAA", true},
+		{"wider than a window", metadataVersion + "/AACAIA" + strings.Repeat("A", maxSpan), true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := parsePosition(10, tc.metadata)
@@ -48,8 +55,67 @@ func TestParsePosition(t *testing.T) {
 			if got.frontier != 10 || !got.has(9) || got.has(10) {
 				t.Errorf("got %+v: whatever the metadata, the offset counts and 10 is not done", got)
 			}
+			if tc.foreign && (got.mayHaveCalled(10) || got.seq != 0) {
+				t.Errorf("got %+v: nothing may be taken from foreign metadata", got)
+			}
 		})
 	}
+}
+
+// TestPositionSurvives holds what is read from the metadata against what was
+// written: nothing that may have been called is forgotten, nothing that is done
+// is called in doubt, and the text always fits.
+func TestPositionSurvives(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := position{frontier: rapid.Int64Range(0, 1<<40).Draw(t, "frontier"), seq: rapid.Uint64().Draw(t, "seq")}
+		span := rapid.Int64Range(0, maxSpan).Draw(t, "span")
+		p.calledTo = p.frontier + rapid.Int64Range(0, 2*maxSpan).Draw(t, "called to")
+		density := rapid.IntRange(0, 100).Draw(t, "done percent")
+		in := rapid.IntRange(0, 100).Draw(t, "left percent")
+		if rapid.Bool().Draw(t, "left cleanly") {
+			p.left = &runs{}
+		}
+		dice := rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "dice"), 1))
+		for i := range span {
+			switch done := dice.IntN(100) < density; {
+			case done:
+				p.done.set(i)
+			case p.left != nil && p.frontier+i < p.calledTo && dice.IntN(100) < in:
+				p.left.add(p.frontier+i, p.frontier+i+1)
+			}
+		}
+		text := p.metadata()
+		if len(text) > metadataLimit {
+			t.Fatalf("%d characters", len(text))
+		}
+		got, err := parsePosition(p.frontier, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.seq != p.seq || got.calledTo != p.calledTo {
+			t.Fatalf("got %d, %d, want %d, %d", got.seq, got.calledTo, p.seq, p.calledTo)
+		}
+		for i := int64(-2); i < 2*maxSpan+2; i++ {
+			offset := p.frontier + i
+			if got.has(offset) != p.has(offset) {
+				t.Fatalf("offset %d: done %v, want %v", offset, got.has(offset), p.has(offset))
+			}
+			if p.mayHaveCalled(offset) && !got.mayHaveCalled(offset) {
+				t.Fatalf("offset %d may have been called, which is forgotten", offset)
+			}
+			if got.left != nil && got.mayHaveCalled(offset) != p.mayHaveCalled(offset) {
+				t.Fatalf("offset %d: doubt %v, want %v", offset, got.mayHaveCalled(offset), p.mayHaveCalled(offset))
+			}
+		}
+		doubts, from := &runs{}, p.frontier+rapid.Int64Range(0, maxSpan).Draw(t, "from")
+		got.doubts(from, doubts)
+		for i := int64(-2); i < 2*maxSpan+2; i++ {
+			offset := p.frontier + i
+			if want := offset >= from && got.mayHaveCalled(offset); doubts.has(offset) != want {
+				t.Fatalf("doubts from %d: offset %d is %v, want %v", from, offset, doubts.has(offset), want)
+			}
+		}
+	})
 }
 
 func FuzzParsePosition(f *testing.F) {

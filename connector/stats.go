@@ -46,6 +46,7 @@ type metrics struct {
 	rebalances   prometheus.Counter
 	breakerOpens *prometheus.CounterVec
 	unknown      prometheus.Counter
+	looks        prometheus.Counter
 }
 
 func newStats() *stats {
@@ -69,6 +70,7 @@ func newStats() *stats {
 		deadLetters:  counter("dead_letters_total", "Records written to the dead letter topic."),
 		calls:        vector("calls_total", "Calls of the Challenge API, by class of their end.", "class"),
 		retries:      counter("retries_total", "Attempts that were scheduled again."),
+		looks:        counter("looks_total", "Looks at what an earlier call in doubt has left at the Challenge API."),
 		commits:      counter("commits_total", "Group commits of lanes."),
 		unknown:      counter("unknown_fields_total", "Fields of request events that this version does not know."),
 		rebalances:   counter("rebalances_total", "Assignments received from the consumer group."),
@@ -150,6 +152,8 @@ func (s *stats) retried() {
 	s.retries.Add(1)
 	s.metrics.retries.Inc()
 }
+
+func (s *stats) looked() { s.metrics.looks.Inc() }
 
 func (s *stats) commit() {
 	s.commits.Add(1)

@@ -39,6 +39,9 @@ type LaneStatus struct {
 	Window    int   `json:"window"`    // records held
 	InFlight  int   `json:"in_flight"`
 	Waiting   int   `json:"waiting"` // for a retry, a breaker or a deadline
+	// Uncertain counts the records that may have been called, by this instance
+	// or an earlier owner, and are looked for at the API.
+	Uncertain int `json:"uncertain"`
 	// Stuck describes the oldest unfinished record.
 	Stuck *Stuck `json:"stuck,omitempty"`
 }

@@ -17,7 +17,16 @@ type window struct {
 	head    int      // entries[:head] have left
 	next    int64    // everything below it has been taken in
 	span    int64
-	held    int // entries not settled
+	held    int   // entries not settled
+	last    trace // of the last record below the frontier
+}
+
+// trace is what remains of a record once the frontier has passed it: enough to
+// know it again.
+type trace struct {
+	offset int64
+	hash   recordHash
+	known  bool
 }
 
 func newWindow(start int64, span int) *window {
@@ -57,9 +66,10 @@ func (w *window) settle(e *entry) {
 	if e.state != entrySettled {
 		w.held--
 		// Only its place is needed until the frontier has passed it.
-		*e = entry{rec: kafka.Record{Offset: e.rec.Offset}, state: entrySettled, heapAt: -1}
+		*e = entry{rec: kafka.Record{Offset: e.rec.Offset}, hash: e.hash, state: entrySettled, heapAt: -1}
 	}
 	for w.head < len(w.entries) && w.entries[w.head].state == entrySettled {
+		w.last = w.entries[w.head].trace()
 		w.entries[w.head] = nil
 		w.head++
 	}
@@ -70,36 +80,36 @@ func (w *window) settle(e *entry) {
 	}
 }
 
-// position is what to commit if the entries in extra became durable together
-// with it: the frontier beyond them and what is done above that frontier.
-func (w *window) position(extra []*entry) position {
-	done := func(e *entry) bool { return e.state == entrySettled }
-	if len(extra) > 0 {
-		set := make(map[*entry]struct{}, len(extra))
-		for _, e := range extra {
-			set[e] = struct{}{}
-		}
-		done = func(e *entry) bool {
-			_, in := set[e]
-			return in || e.state == entrySettled
-		}
-	}
+// position is what to commit if the outcomes of the entries marked committing
+// became durable together with it: the frontier beyond them, the last record
+// below that, and what is done above it.
+func (w *window) position() (position, trace) {
 	live := w.entries[w.head:]
-	i := 0
-	for i < len(live) && done(live[i]) {
+	last, i := w.last, 0
+	for i < len(live) && live[i].durable() {
+		last = live[i].trace()
 		i++
 	}
 	p := position{frontier: w.next}
 	if i == len(live) {
-		return p
+		return p, last
 	}
 	p.frontier = live[i].rec.Offset
 	for _, e := range live[i:] {
-		if done(e) {
+		if e.durable() {
 			p.done.set(e.rec.Offset - p.frontier)
 		}
 	}
-	return p
+	return p, last
+}
+
+// unsettled are the entries without a durable outcome, in offset order.
+func (w *window) unsettled(yield func(*entry) bool) {
+	for _, e := range w.entries[w.head:] {
+		if e.state != entrySettled && !yield(e) {
+			return
+		}
+	}
 }
 
 // oldest is the first entry that is not settled, or nil.

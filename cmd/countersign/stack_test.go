@@ -25,7 +25,7 @@ const (
 // commands at it.
 func newBroker(t *testing.T) *broker.Broker {
 	t.Helper()
-	b, err := broker.Start(broker.Config{Topics: map[string]int32{requestsTopic: 2, resultsTopic: 2, deadLettersTopic: 1}})
+	b, err := broker.Start(broker.Config{Topics: map[string]int32{requestsTopic: 2, resultsTopic: 2, deadLettersTopic: 1, "challenge.ledger": 2, "challenge.positions": 2}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,6 +51,7 @@ func (w *world) committed(topic string) []string {
 		kgo.ConsumePartitions(map[string]map[int32]kgo.Offset{topic: from}),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords(),
 	)
+	defer c.Close() // many readers would keep the broker busy
 	var out []string
 	for len(ends) > 0 {
 		fetches := c.PollFetches(w.t.Context())

@@ -29,6 +29,7 @@ const (
 // demoTopics are the connector's default names.
 var demoTopics = topics{
 	requests: "challenge.requests", results: "challenge.results", letters: "challenge.deadletters",
+	ledger: "challenge.ledger", positions: "challenge.positions",
 }
 
 // configuration is the document that the plugin gets: what a small installation
@@ -39,7 +40,7 @@ func configuration(o Options, broker, api string) []byte {
   brokers: [%q]
   group: %s
   client_id: %s
-  topics: {requests: %s, results: %s, deadletters: %s}
+  topics: {requests: %s, results: %s, deadletters: %s, ledger: %s, positions: %s}
   session_timeout: %s
   rebalance_timeout: %s
 accounts:
@@ -52,7 +53,7 @@ accounts:
     breaker: {failures: 5, ratio: 0.5, window: 2s, open: %s}
 retry: {attempts: 10, elapsed: 40s, base: 100ms, cap: 2s}
 drain_timeout: %s
-`, broker, group, group, demoTopics.requests, demoTopics.results, demoTopics.letters, sessionTime, sessionTime,
+`, broker, group, group, demoTopics.requests, demoTopics.results, demoTopics.letters, demoTopics.ledger, demoTopics.positions, sessionTime, sessionTime,
 		accountName, emulator.DefaultAccountSID, tokenSecret, api, callTimeout,
 		max(50, 3*o.Rate), concurrency, o.BreakerOpen, drainTimeout)
 }

@@ -10,9 +10,9 @@ import (
 )
 
 // topics are where the events are.
-type topics struct{ requests, results, letters string }
+type topics struct{ requests, results, letters, ledger, positions string }
 
-// gather reads the three topics from their starts to the ends that they have
+// gather reads requests, results and dead letters from their starts to the ends that they have
 // now. It is meant for topics that nobody writes to any more. created are the
 // SIDs in the API's own books.
 func gather(ctx context.Context, client *kafka.Client, t topics, created []string) (evidence, error) {

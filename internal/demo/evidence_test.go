@@ -163,9 +163,9 @@ func produceRequests(t *testing.T, client *kafka.Client, n int) []kafka.Record {
 func TestGatherReportsWhatItCannotRead(t *testing.T) {
 	client := testBroker(t)
 	for _, names := range []topics{
-		{"gone", demoTopics.results, demoTopics.letters},
-		{demoTopics.requests, "gone", demoTopics.letters},
-		{demoTopics.requests, demoTopics.results, "gone"},
+		{requests: "gone", results: demoTopics.results, letters: demoTopics.letters},
+		{requests: demoTopics.requests, results: "gone", letters: demoTopics.letters},
+		{requests: demoTopics.requests, results: demoTopics.results, letters: "gone"},
 	} {
 		if _, err := gather(t.Context(), client, names, nil); kafka.CodeOf(err) != kafka.CodeUnknownTopic {
 			t.Errorf("%v: %v", names, err)

@@ -48,6 +48,7 @@ func startWorld(ctx context.Context, o Options, s *screen) (*world, error) {
 func (w *world) startBroker(ctx context.Context, s *screen) error {
 	b, err := broker.Start(broker.Config{Topics: map[string]int32{
 		demoTopics.requests: partitions, demoTopics.results: partitions, demoTopics.letters: partitions,
+		demoTopics.ledger: partitions, demoTopics.positions: partitions,
 	}})
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
