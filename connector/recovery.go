@@ -118,7 +118,7 @@ func (f found) fromBoth() (position, string, error) {
 	case cerr == nil && c.seq >= r.seq:
 		return c, "", nil
 	case c.frontier < r.frontier || cerr == nil:
-		return r, fmt.Sprintf("the committed offset was set back to %d: going on at %d, because all below has its outcome. "+
+		return r, fmt.Sprintf("the committed offset %d is behind the position record: going on at %d, because all below has its outcome. "+
 			"To answer records again, redrive them", c.frontier, r.frontier), nil
 	default:
 		ahead := r.movedTo(c.frontier)
