@@ -1,0 +1,306 @@
+package integration
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/countersign/countersign/internal/broker"
+	"github.com/countersign/countersign/internal/emulator"
+)
+
+var (
+	chaosRounds = flag.Int("chaos.rounds", 6, "how many times TestChaos strikes")
+	chaosSeed   = flag.Uint64("chaos.seed", 0, "of the strikes, the load and the API's faults; 0: by the clock")
+	chaosDebug  = flag.Bool("chaos.debug", false, "hosts log at debug level, and their logs are kept")
+	chaosRate   = flag.Int("chaos.rate", 60, "requests a second")
+)
+
+// The timing of the hosts under chaos: short, so that a round takes seconds,
+// and each well apart from the next.
+const (
+	chaosHosts      = 3
+	chaosSession    = 4 * time.Second
+	chaosLateMax    = 700 * time.Millisecond // late work and lagging lists together stay below the settle time
+	chaosListLagMax = 600 * time.Millisecond
+
+	tokenEnv = "TEST_TOKEN=" + emulator.DefaultAuthToken
+)
+
+// chaosConfig is what a host runs with: brokers and the API's URL go in.
+const chaosConfig = `
+kafka:
+  brokers: [%q]
+  group: chaos
+  session_timeout: 4s
+  rebalance_timeout: 4s
+  create_topics: true
+  partitions: 6
+drain_timeout: 1500ms
+accounts:
+  main:
+    account_sid: ` + emulator.DefaultAccountSID + `
+    auth_token: ${env:TEST_TOKEN}
+    base_url: %s
+    timeout: 800ms
+    rate: {concurrency: 32}
+    breaker: {open: 500ms}
+`
+
+// chaosFaults strike creates and reads alike, while hosts are struck too.
+func chaosFaults() emulator.Faults {
+	return emulator.Faults{
+		Latency:      emulator.Latency{Min: 2 * time.Millisecond, Max: 150 * time.Millisecond, TailRate: 0.005, Tail: 900 * time.Millisecond, AfterShare: 0.6},
+		ThrottleRate: 0.01, ServerErrorRate: 0.01, ServerErrorAfterRate: 0.01,
+		ResetBeforeRate: 0.01, ResetAfterRate: 0.05, GarbledRate: 0.005,
+		LateRate: 0.01, ResetLateRate: 0.02, LateMin: 50 * time.Millisecond, LateMax: chaosLateMax,
+		ListLag: time.Millisecond, ListLagMax: chaosListLagMax,
+	}
+}
+
+// strike is one thing that was done to a host, for the report.
+type strike struct {
+	at    time.Time
+	round int
+	host  string
+	what  string
+}
+
+// chaos is the world that outlives every kill: broker, API, load and judges in
+// this process, hosts in their own.
+type chaos struct {
+	t       testing.TB
+	seed    uint64
+	dir     string
+	bin     string
+	broker  *broker.Broker
+	api     *emulator.Emulator
+	hosts   []*instance
+	started time.Time
+
+	mu      sync.Mutex
+	strikes []strike
+	kinds   map[string]int
+}
+
+// TestChaos strikes hosts at random moments, with an API that errs all the
+// time, and then lets independent readers count: per request id at most one
+// challenge, exactly one where the result says so and none where it says no;
+// one primary result or bare dead letter per record; nothing lost. make chaos
+// ROUNDS=100 is the long version.
+func TestChaos(t *testing.T) {
+	c := newChaos(t)
+	load := newLoad(c)
+	c.await("the first results", time.Minute, func() bool { return load.answered() > 100 })
+	c.rounds(*chaosRounds)
+	load.end()
+	c.await("every request to be answered", 3*time.Minute, func() bool { return load.answered() >= load.sent() })
+	c.leave()
+	c.judge(load).report()
+}
+
+func newChaos(t *testing.T) *chaos {
+	t.Helper()
+	c := &chaos{t: t, seed: *chaosSeed, kinds: map[string]int{}, started: time.Now()}
+	if c.seed == 0 {
+		c.seed = uint64(c.started.UnixNano())
+	}
+	t.Logf("seed %d", c.seed)
+	var err error
+	c.bin, err = binary()
+	must(t, err)
+	c.dir, err = os.MkdirTemp("", "countersign-chaos-")
+	must(t, err)
+	t.Cleanup(func() {
+		if t.Failed() || *chaosDebug {
+			t.Logf("seed %d; logs of the hosts: %s", c.seed, c.dir)
+			return
+		}
+		must(t, os.RemoveAll(c.dir))
+	})
+	c.broker, err = broker.Start(broker.Config{Topics: map[string]int32{requests: partitions, results: partitions, deadLetters: 1}})
+	must(t, err)
+	t.Cleanup(c.broker.Close)
+	c.allowSessions(chaosSession)
+	c.api, err = emulator.New(emulator.Config{Seed: c.seed, Faults: chaosFaults()})
+	must(t, err)
+	must(t, c.api.Start(t.Context()))
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		must(t, c.api.Close(ctx))
+	})
+	config := filepath.Join(c.dir, "countersign.yaml")
+	must(t, os.WriteFile(config, fmt.Appendf(nil, chaosConfig, c.broker.Addrs()[0], c.api.URL()), 0o600))
+	for n := range chaosHosts {
+		i := &instance{t: t, name: fmt.Sprintf("host-%d", n+1), dir: c.dir, config: config}
+		must(t, i.start(c.bin))
+		c.hosts = append(c.hosts, i)
+	}
+	t.Cleanup(func() {
+		for _, i := range c.hosts {
+			i.sweep()
+		}
+	})
+	return c
+}
+
+// allowSessions lowers the shortest session that the broker accepts.
+func (c *chaos) allowSessions(shortest time.Duration) {
+	c.t.Helper()
+	client := c.client()
+	defer client.Close()
+	ms := fmt.Sprint(shortest.Milliseconds())
+	req := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+	resource.ResourceType = kmsg.ConfigResourceTypeBroker
+	entry := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	entry.Name, entry.Value = "group.min.session.timeout.ms", &ms
+	resource.Configs = append(resource.Configs, entry)
+	req.Resources = append(req.Resources, resource)
+	res, err := req.RequestWith(c.t.Context(), client)
+	must(c.t, err)
+	if code := res.Resources[0].ErrorCode; code != 0 {
+		c.t.Fatalf("the broker keeps its shortest session: error %d", code)
+	}
+}
+
+// client is a franz-go client for the broker: the judges' own way to Kafka.
+func (c *chaos) client(opts ...kgo.Opt) *kgo.Client {
+	c.t.Helper()
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.broker.Addrs()...)}, opts...)...)
+	must(c.t, err)
+	return client
+}
+
+// await polls until the condition holds; a chaos that waits in vain is judged
+// all the same, for what it shows.
+func (c *chaos) await(what string, atMost time.Duration, holds func() bool) {
+	c.t.Helper()
+	deadline := time.Now().Add(atMost)
+	for !holds() {
+		if time.Now().After(deadline) {
+			c.t.Errorf("waited %v for %s", atMost, what)
+			return
+		}
+		<-time.After(50 * time.Millisecond)
+		c.revive()
+	}
+}
+
+// revive starts again what ended without being told to, which is a fault.
+func (c *chaos) revive() {
+	for _, i := range c.hosts {
+		if err := i.surprise(); err != nil {
+			c.t.Errorf("%s %v", i.name, err)
+			must(c.t, i.start(c.bin))
+		}
+	}
+}
+
+// note keeps a strike for the report.
+func (c *chaos) note(round int, i *instance, format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.strikes = append(c.strikes, strike{time.Now(), round, i.name, fmt.Sprintf(format, args...)})
+}
+
+// blow is a way to strike, with its share of all.
+type blow struct {
+	name  string
+	share int
+	do    func(c *chaos, rng *rand.Rand, round int, i *instance)
+}
+
+func blows() []blow {
+	return []blow{
+		{"kill -9 host and plugin", 8, func(c *chaos, _ *rand.Rand, round int, i *instance) {
+			c.note(round, i, "killed with its plugin: %s", shown2(i.kill(false)))
+			must(c.t, i.start(c.bin))
+		}},
+		{"kill -9 host, orphan plugin", 3, func(c *chaos, _ *rand.Rand, round int, i *instance) {
+			c.note(round, i, "killed, its plugin spared: %s", shown2(i.kill(true)))
+			must(c.t, i.start(c.bin))
+		}},
+		{"kill -9 plugin", 3, func(c *chaos, _ *rand.Rand, round int, i *instance) {
+			_, plugin := i.processes()
+			plugin.signal(syscall.SIGKILL)
+			c.note(round, i, "plugin killed: %s", shown(plugin))
+		}},
+		{"SIGSTOP below the session", 3, func(c *chaos, rng *rand.Rand, round int, i *instance) {
+			c.pause(round, i, between(rng, chaosSession/8, chaosSession*5/8))
+		}},
+		{"SIGSTOP beyond the session", 3, func(c *chaos, rng *rand.Rand, round int, i *instance) {
+			c.pause(round, i, between(rng, chaosSession*5/4, chaosSession*2))
+		}},
+	}
+}
+
+func shown2(host, plugin process) string { return shown(host, plugin) }
+
+// pause stops host and plugin, as a machine that is suspended does.
+func (c *chaos) pause(round int, i *instance, d time.Duration) {
+	host, plugin := i.processes()
+	plugin.signal(syscall.SIGSTOP)
+	host.signal(syscall.SIGSTOP)
+	c.note(round, i, "stopped for %v: %s", d.Round(time.Millisecond), shown(host, plugin))
+	<-time.After(d)
+	plugin.signal(syscall.SIGCONT)
+	host.signal(syscall.SIGCONT)
+	c.note(round, i, "goes on: %s", shown(host, plugin))
+}
+
+func between(rng *rand.Rand, low, high time.Duration) time.Duration {
+	return low + time.Duration(rng.Int64N(int64(high-low)))
+}
+
+// rounds strikes at random moments, so that some blows fall on hosts that are
+// in the middle of recovering from the last.
+func (c *chaos) rounds(n int) {
+	rng := rand.New(rand.NewPCG(c.seed, 1))
+	all, shares := blows(), 0
+	for _, b := range all {
+		shares += b.share
+	}
+	for round := 1; round <= n; round++ {
+		<-time.After(between(rng, time.Second, 8*time.Second))
+		c.revive()
+		i := c.hosts[rng.IntN(len(c.hosts))]
+		draw := rng.IntN(shares)
+		for _, b := range all {
+			if draw -= b.share; draw < 0 {
+				b.do(c, rng, round, i)
+				c.kinds[b.name]++
+				break
+			}
+		}
+		if round%10 == 0 {
+			c.t.Logf("round %d of %d after %v", round, n, time.Since(c.started).Round(time.Second))
+		}
+	}
+}
+
+// leave ends every host in good order; no process may be left.
+func (c *chaos) leave() {
+	for _, i := range c.hosts {
+		c.note(0, i, "SIGTERM")
+		if err := i.drain(time.Minute); err != nil {
+			c.t.Errorf("%s ended with %v", i.name, err)
+		}
+	}
+	for _, i := range c.hosts {
+		for _, p := range i.sweep() {
+			c.t.Errorf("plugin %d outlived its host %s", p.pid, i.name)
+		}
+	}
+}
