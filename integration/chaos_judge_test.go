@@ -356,8 +356,10 @@ func (j *judge) examineID(id string, records []*asked) {
 		}
 	}
 	switch {
+	case len(made) > 1 && len(records) == 1:
+		j.violate("called twice", id, records, "%d challenges for one record", len(made))
 	case len(made) > 1:
-		j.violate("called twice", id, records, "%d challenges", len(made))
+		j.violate("called again for a repeated id", id, records, "%d challenges for %d records", len(made), len(records))
 	case yes > 0 && len(made) == 0:
 		j.violate("no challenge", id, records, "a result says that there is one")
 	case yes == 0 && !doubt && len(made) > 0:

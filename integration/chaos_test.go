@@ -119,7 +119,7 @@ func newChaos(t *testing.T) *chaos {
 	var err error
 	c.bin, err = binary()
 	must(t, err)
-	c.dir, err = os.MkdirTemp("", "countersign-chaos-")
+	c.dir, err = os.MkdirTemp("", "countersign-chaos-") //nolint:usetesting // it is kept where the test fails
 	must(t, err)
 	t.Cleanup(func() {
 		if t.Failed() || *chaosDebug {
