@@ -25,6 +25,12 @@ type Config struct {
 	Window WindowConfig `yaml:"window"`
 	// Retry bounds and spaces the attempts of one record.
 	Retry RetryConfig `yaml:"retry"`
+	// Delivery says how results are published. Empty: DeliveryExactlyOnce.
+	Delivery Delivery `yaml:"delivery"`
+	// Recovery says how what an earlier owner may have called is settled.
+	Recovery RecoveryConfig `yaml:"recovery"`
+	// Ledger bounds the memory of requests that were answered.
+	Ledger LedgerConfig `yaml:"ledger"`
 	// DrainTimeout is how long a lane may take to finish its calls and commit
 	// when its partition is revoked or the connector stops. Zero: 20s. It must
 	// stay below half of the session timeout, because kafka-go sends no
@@ -39,7 +45,15 @@ type KafkaConfig struct {
 	ClientID         string        `yaml:"client_id"`         // empty: countersign
 	Topics           TopicsConfig  `yaml:"topics"`            // names
 	SessionTimeout   time.Duration `yaml:"session_timeout"`   // zero: 45s
-	RebalanceTimeout time.Duration `yaml:"rebalance_timeout"` // zero: 60s
+	RebalanceTimeout time.Duration `yaml:"rebalance_timeout"` // may be below the session timeout; zero: 60s
+	// TransactionTimeout is after how long the broker ends a transaction whose
+	// lane has died, so it bounds how long other readers of the result topic can
+	// be held up by it. The broker looks every ten seconds. Zero: 5s.
+	TransactionTimeout time.Duration `yaml:"transaction_timeout"`
+	// LeaseMargin is how long before its membership could have run out a lane
+	// stops calling. Zero: 5s, or a quarter of the shorter one of SessionTimeout
+	// and RebalanceTimeout where that is less.
+	LeaseMargin time.Duration `yaml:"lease_margin"`
 	// CreateTopics makes missing topics at start, with Partitions partitions.
 	// A topic that exists is never changed.
 	CreateTopics bool `yaml:"create_topics"`
@@ -51,6 +65,8 @@ type TopicsConfig struct {
 	Requests    string `yaml:"requests"`    // challenge.requests
 	Results     string `yaml:"results"`     // challenge.results
 	DeadLetters string `yaml:"deadletters"` // challenge.deadletters
+	Ledger      string `yaml:"ledger"`      // challenge.ledger; compacted and deleted, as many partitions as Requests
+	Positions   string `yaml:"positions"`   // challenge.positions; compacted, as many partitions as Requests
 }
 
 // AccountConfig is one set of Challenge API credentials with its own rate
@@ -108,4 +124,71 @@ type RetryConfig struct {
 	Elapsed  time.Duration `yaml:"elapsed"`  // from the first attempt; zero: 2m
 	Base     time.Duration `yaml:"base"`     // first backoff ceiling; zero: 200ms
 	Cap      time.Duration `yaml:"cap"`      // highest backoff ceiling; zero: 10s
+}
+
+// Delivery is a way to publish results.
+type Delivery string
+
+// The deliveries.
+const (
+	// DeliveryExactlyOnce publishes results, dead letters, ledger entries and the
+	// input position in one transaction: a reader in read_committed mode sees
+	// each primary result once.
+	DeliveryExactlyOnce Delivery = "exactly_once"
+	// DeliveryAtLeastOnce publishes first and commits the position after it. A
+	// crash between the two publishes results twice; no call is made twice for it.
+	DeliveryAtLeastOnce Delivery = "at_least_once"
+)
+
+// RecoveryConfig says how the records are settled that an earlier owner of a
+// partition, or an attempt without an answer, may have called.
+type RecoveryConfig struct {
+	// Deployment tells this deployment's challenges from those of another one
+	// that uses the same account. Empty: the consumer group. A change makes the
+	// challenges made before it unknown, so change it only after a clean stop.
+	Deployment string `yaml:"deployment"`
+	// MarkerKey keys the marker in hidden_details and the ledger's hashes: at
+	// least 16 characters. Empty: a key derived from Deployment and the account's
+	// SID, which keeps deployments apart but is no secret. Change it only after a
+	// clean stop, and expect requests from before the change to count as new.
+	MarkerKey Secret `yaml:"marker_key"`
+	// Settle is how long after the last possible send the API may take to show a
+	// challenge. Zero: twice the account's timeout.
+	Settle time.Duration `yaml:"settle"`
+	// Apart is the least time between the two Lists that prove a challenge's
+	// absence. Zero: 2s.
+	Apart time.Duration `yaml:"apart"`
+	// MaxPages bounds the pages read for one factor; beyond it a record fails as
+	// ambiguous. Zero: 20.
+	MaxPages int `yaml:"max_pages"`
+	// Accept lists what an operator has looked at and accepts, so that a
+	// partition that stopped over it goes on. Nil: nothing.
+	Accept []Acceptance `yaml:"accept"`
+}
+
+// Acceptance is one finding that stops a partition until an operator accepts it.
+type Acceptance string
+
+// The acceptances.
+const (
+	// AcceptLostOffsets: the committed offsets are gone or were set back. What
+	// lies below the position record's called_to is looked up before it is called.
+	AcceptLostOffsets Acceptance = "lost_offsets"
+	// AcceptRecreatedTopic: the requests topic is another one of the same name.
+	// Its records are new.
+	AcceptRecreatedTopic Acceptance = "recreated_topic"
+	// AcceptPartitionCount: the requests topic has another number of partitions,
+	// so a key's records may be in two of them.
+	AcceptPartitionCount Acceptance = "partition_count"
+)
+
+// LedgerConfig bounds the memory of request ids, by which a repeated request
+// gets a duplicate result instead of a call.
+type LedgerConfig struct {
+	// Horizon is how long an id is remembered. Zero: 2h.
+	Horizon time.Duration `yaml:"horizon"`
+	// Entries is how many ids one instance remembers before it stops taking new
+	// requests; about 100 bytes each. Entries divided by Horizon is the rate that
+	// an instance sustains. Zero: 1000000.
+	Entries int `yaml:"entries"`
 }

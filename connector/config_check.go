@@ -30,6 +30,13 @@ func (c *configCheck) duration(path string, d, low, high time.Duration) {
 	}
 }
 
+// plainName checks a name that Kafka takes as it is.
+func (c *configCheck) plainName(path, name string) {
+	if len(name) > maxNameLength || strings.ContainsFunc(name, notPlain) {
+		c.add(path, "must be %d printable characters at most, without spaces", maxNameLength)
+	}
+}
+
 func (c *configCheck) pattern(path, text string, allowed *regexp.Regexp, rule string) {
 	if !allowed.MatchString(text) {
 		c.add(path, "%s", rule)

@@ -14,6 +14,8 @@ const (
 	defaultRequestsTopic    = "challenge.requests"
 	defaultResultsTopic     = "challenge.results"
 	defaultDeadLettersTopic = "challenge.deadletters"
+	defaultLedgerTopic      = "challenge.ledger"
+	defaultPositionsTopic   = "challenge.positions"
 	defaultPartitions       = 6
 	defaultSessionTimeout   = 45 * time.Second
 	defaultRebalanceTimeout = 60 * time.Second
@@ -32,6 +34,16 @@ const (
 	defaultRetryBase        = 200 * time.Millisecond
 	defaultRetryCap         = 10 * time.Second
 	defaultDrainTimeout     = 20 * time.Second
+
+	// The broker looks for transactions that ran out every 10 s, so 5 s keeps the
+	// delay that a dead lane causes to other readers below 15 s.
+	defaultTransactionTimeout = 5 * time.Second
+	defaultLeaseMargin        = 5 * time.Second
+	defaultDelivery           = DeliveryExactlyOnce
+	defaultApart              = 2 * time.Second
+	defaultMaxPages           = 20
+	defaultHorizon            = 2 * time.Hour
+	defaultLedgerEntries      = 1_000_000
 )
 
 // WithDefaults returns a copy in which every zero value that stands for a
@@ -55,6 +67,12 @@ func (c Config) WithDefaults() Config {
 		Base:     cmp.Or(c.Retry.Base, defaultRetryBase),
 		Cap:      cmp.Or(c.Retry.Cap, defaultRetryCap),
 	}
+	c.Delivery = cmp.Or(c.Delivery, defaultDelivery)
+	c.Recovery = c.Recovery.withDefaults(c.Kafka.Group)
+	c.Ledger = LedgerConfig{
+		Horizon: cmp.Or(c.Ledger.Horizon, defaultHorizon),
+		Entries: cmp.Or(c.Ledger.Entries, defaultLedgerEntries),
+	}
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, defaultDrainTimeout)
 	return c
 }
@@ -66,10 +84,33 @@ func (k KafkaConfig) withDefaults() KafkaConfig {
 	k.Topics.Requests = cmp.Or(k.Topics.Requests, defaultRequestsTopic)
 	k.Topics.Results = cmp.Or(k.Topics.Results, defaultResultsTopic)
 	k.Topics.DeadLetters = cmp.Or(k.Topics.DeadLetters, defaultDeadLettersTopic)
+	k.Topics.Ledger = cmp.Or(k.Topics.Ledger, defaultLedgerTopic)
+	k.Topics.Positions = cmp.Or(k.Topics.Positions, defaultPositionsTopic)
 	k.SessionTimeout = cmp.Or(k.SessionTimeout, defaultSessionTimeout)
 	k.RebalanceTimeout = cmp.Or(k.RebalanceTimeout, defaultRebalanceTimeout)
+	k.TransactionTimeout = cmp.Or(k.TransactionTimeout, defaultTransactionTimeout)
+	k.LeaseMargin = cmp.Or(k.LeaseMargin, min(defaultLeaseMargin, k.membership()/4))
 	k.Partitions = cmp.Or(k.Partitions, defaultPartitions)
 	return k
+}
+
+// membership is how long a member that is not heard of surely keeps its
+// partitions.
+func (k KafkaConfig) membership() time.Duration {
+	return min(k.SessionTimeout, k.RebalanceTimeout)
+}
+
+func (r RecoveryConfig) withDefaults(group string) RecoveryConfig {
+	r.Deployment = cmp.Or(r.Deployment, group)
+	r.Apart = cmp.Or(r.Apart, defaultApart)
+	r.MaxPages = cmp.Or(r.MaxPages, defaultMaxPages)
+	r.Accept = slices.Clone(r.Accept)
+	return r
+}
+
+// settleFor is the settle time of an account whose calls may take that long.
+func (r RecoveryConfig) settleFor(timeout time.Duration) time.Duration {
+	return cmp.Or(r.Settle, 2*timeout)
 }
 
 func (a AccountConfig) withDefaults() AccountConfig {

@@ -46,8 +46,10 @@ func TestParseConfigFull(t *testing.T) {
 			Brokers: []string{"kafka-1.example.com:9092", "[::1]:9092"}, Group: "verify-eu", ClientID: "countersign-1",
 			Topics: connector.TopicsConfig{
 				Requests: "eu.challenge.requests", Results: "eu.challenge.results", DeadLetters: "eu.challenge.deadletters",
+				Ledger: "eu.challenge.ledger", Positions: "eu.challenge.positions",
 			},
-			SessionTimeout: 30 * time.Second, RebalanceTimeout: 90 * time.Second, CreateTopics: true, Partitions: 12,
+			SessionTimeout: 30 * time.Second, RebalanceTimeout: 90 * time.Second,
+			TransactionTimeout: 7 * time.Second, LeaseMargin: 4 * time.Second, CreateTopics: true, Partitions: 12,
 		},
 		Accounts: map[string]connector.AccountConfig{
 			"main": {
@@ -64,9 +66,15 @@ func TestParseConfigFull(t *testing.T) {
 				Breaker: connector.BreakerConfig{Failures: 5, Ratio: 0.5, Window: 10 * time.Second, Open: 5 * time.Second},
 			},
 		},
-		Requests:     connector.RequestsConfig{NotAfter: 90 * time.Second},
-		Window:       connector.WindowConfig{Span: 4096, Records: 10000, Bytes: 1 << 20},
-		Retry:        connector.RetryConfig{Attempts: 8, Elapsed: time.Minute, Base: 100 * time.Millisecond, Cap: 5 * time.Second},
+		Requests: connector.RequestsConfig{NotAfter: 90 * time.Second},
+		Window:   connector.WindowConfig{Span: 4096, Records: 10000, Bytes: 1 << 20},
+		Retry:    connector.RetryConfig{Attempts: 8, Elapsed: time.Minute, Base: 100 * time.Millisecond, Cap: 5 * time.Second},
+		Delivery: connector.DeliveryAtLeastOnce,
+		Recovery: connector.RecoveryConfig{
+			Deployment: "verify", MarkerKey: "marker-" + configSecret, Settle: 25 * time.Second, Apart: 3 * time.Second, MaxPages: 7,
+			Accept: []connector.Acceptance{connector.AcceptLostOffsets, connector.AcceptRecreatedTopic, connector.AcceptPartitionCount},
+		},
+		Ledger:       connector.LedgerConfig{Horizon: 30 * time.Minute, Entries: 50000},
 		DrainTimeout: 10 * time.Second,
 	}
 	for _, name := range []string{"full.yaml", "full.json"} {

@@ -23,6 +23,13 @@ const (
 	maxDrain      = 15 * time.Minute
 	maxBackoff    = time.Hour
 	maxElapsed    = 24 * time.Hour
+
+	maxTransaction   = 15 * time.Minute // transaction.max.timeout.ms of a broker as delivered
+	maxSettle        = 15 * time.Minute
+	maxPageCap       = 1000
+	maxHorizon       = 7 * 24 * time.Hour
+	maxLedgerEntries = 100_000_000
+	minMarkerKey     = 16 // characters
 )
 
 var (
@@ -53,6 +60,10 @@ func (c Config) Validate() []Violation {
 	checkNumber(&v, "window.records", c.Window.Records, 1, 1<<30)
 	checkNumber(&v, "window.bytes", c.Window.Bytes, 1, 1<<40)
 	c.validateRetry(&v)
+	c.Delivery.validate(&v)
+	c.Recovery.validate(&v, c.Kafka.Group)
+	v.duration("ledger.horizon", c.Ledger.Horizon, time.Second, maxHorizon)
+	checkNumber(&v, "ledger.entries", c.Ledger.Entries, 1, maxLedgerEntries)
 	c.validateDrain(&v)
 	return v.violations
 }
@@ -66,13 +77,13 @@ func (k KafkaConfig) validate(v *configCheck) {
 			v.add("kafka.brokers["+strconv.Itoa(i)+"]", "must be host:port, with a port from 1 to 65535")
 		}
 	}
-	if len(k.Group) > maxNameLength || strings.ContainsFunc(k.Group, notPlain) {
-		v.add("kafka.group", "must be %d printable characters at most, without spaces", maxNameLength)
-	}
+	v.plainName("kafka.group", k.Group)
 	v.pattern("kafka.client_id", k.ClientID, clientIDPattern, "must be 1 to 249 letters, digits, dots, dashes or underscores")
 	k.Topics.validate(v)
 	v.duration("kafka.session_timeout", k.SessionTimeout, minSession, maxSession)
 	v.duration("kafka.rebalance_timeout", k.RebalanceTimeout, minSession, maxRebalance)
+	v.duration("kafka.transaction_timeout", k.TransactionTimeout, time.Second, maxTransaction)
+	k.validateLeaseMargin(v)
 	checkNumber(v, "kafka.partitions", k.Partitions, 1, maxPartitions)
 }
 
@@ -82,6 +93,8 @@ func (t TopicsConfig) validate(v *configCheck) {
 		{"kafka.topics.requests", t.Requests},
 		{"kafka.topics.results", t.Results},
 		{"kafka.topics.deadletters", t.DeadLetters},
+		{"kafka.topics.ledger", t.Ledger},
+		{"kafka.topics.positions", t.Positions},
 	} {
 		if !topicPattern.MatchString(topic.name) || topic.name == "." || topic.name == ".." {
 			v.add(topic.path, "must be 1 to 249 letters, digits, dots, dashes or underscores, and more than dots")
@@ -95,6 +108,23 @@ func (t TopicsConfig) validate(v *configCheck) {
 			continue
 		}
 		taken[metric] = topic.path
+	}
+}
+
+// validateLeaseMargin leaves a lane more than half of its membership for calls.
+func (k KafkaConfig) validateLeaseMargin(v *configCheck) {
+	v.duration("kafka.lease_margin", k.LeaseMargin, minTimeout, maxSession/2)
+	for _, limit := range []struct {
+		path string
+		time time.Duration
+	}{
+		{"kafka.session_timeout", k.SessionTimeout},
+		{"kafka.rebalance_timeout", k.RebalanceTimeout},
+	} {
+		if k.LeaseMargin >= limit.time/2 {
+			v.add("kafka.lease_margin", "must be below half of %s (%s), is %s: nothing is called within the margin",
+				limit.path, shortDuration(limit.time), shortDuration(k.LeaseMargin))
+		}
 	}
 }
 

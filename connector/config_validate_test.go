@@ -41,6 +41,17 @@ func TestValidateAccepts(t *testing.T) {
 		"group's colon":  func(c *connector.Config) { c.Kafka.Group = "eu:verify/1" },
 		"highest drain":  func(c *connector.Config) { c.DrainTimeout = 22500*time.Millisecond - 1 },
 		"smallest span":  func(c *connector.Config) { c.Window.Span = 1 },
+		"highest margin": func(c *connector.Config) { c.Kafka.LeaseMargin = 22500*time.Millisecond - 1 },
+		"short session": func(c *connector.Config) {
+			c.Kafka.SessionTimeout, c.DrainTimeout = 2*time.Second, 500*time.Millisecond
+		},
+		"short rebalance": func(c *connector.Config) { c.Kafka.RebalanceTimeout, c.DrainTimeout = 6*time.Second, time.Second },
+		"longest settle":  func(c *connector.Config) { c.Recovery.Settle = 15 * time.Minute },
+		"shortest key":    func(c *connector.Config) { c.Recovery.MarkerKey = "äöüß0123456789ab" },
+		"all accepted": func(c *connector.Config) {
+			c.Recovery.Accept = []connector.Acceptance{"partition_count", "lost_offsets", "recreated_topic"}
+		},
+		"at least once":  func(c *connector.Config) { c.Delivery = "at_least_once" },
 		"largest span":   func(c *connector.Config) { c.Window.Span = 16384 },
 		"equal backoffs": func(c *connector.Config) { c.Retry.Base, c.Retry.Cap = time.Second, time.Second },
 		"one more attempt than failures": func(c *connector.Config) {
@@ -85,6 +96,27 @@ func TestValidateRefuses(t *testing.T) {
 		"long group":           {func(c *connector.Config) { c.Kafka.Group = strings.Repeat("g", 250) }, "kafka.group"},
 		"long topic":           {func(c *connector.Config) { c.Kafka.Topics.Results = strings.Repeat("t", 250) }, "kafka.topics.results"},
 		"same topic":           {func(c *connector.Config) { c.Kafka.Topics.DeadLetters = "challenge.results" }, "kafka.topics.deadletters"},
+		"requests as ledger":   {func(c *connector.Config) { c.Kafka.Topics.Ledger = "challenge.requests" }, "kafka.topics.ledger"},
+		"results as positions": {func(c *connector.Config) { c.Kafka.Topics.Positions = "challenge_results" }, "kafka.topics.positions"},
+		"ledger as positions":  {func(c *connector.Config) { c.Kafka.Topics.Positions = "challenge.ledger" }, "kafka.topics.positions"},
+		"short transaction":    {func(c *connector.Config) { c.Kafka.TransactionTimeout = time.Second - 1 }, "kafka.transaction_timeout"},
+		"long transaction":     {func(c *connector.Config) { c.Kafka.TransactionTimeout = 15*time.Minute + 1 }, "kafka.transaction_timeout"},
+		"half of the session":  {func(c *connector.Config) { c.Kafka.LeaseMargin = 22500 * time.Millisecond }, "kafka.lease_margin"},
+		"half of the rebalance": {func(c *connector.Config) {
+			c.Kafka.RebalanceTimeout, c.Kafka.LeaseMargin = 40*time.Second, 20*time.Second
+		}, "kafka.lease_margin"},
+		"no margin":            {func(c *connector.Config) { c.Kafka.LeaseMargin = -1 }, "kafka.lease_margin"},
+		"unknown delivery":     {func(c *connector.Config) { c.Delivery = "at_most_once" }, "delivery"},
+		"odd deployment":       {func(c *connector.Config) { c.Recovery.Deployment = "a b" }, "recovery.deployment"},
+		"short key":            {func(c *connector.Config) { c.Recovery.MarkerKey = configSecret + "3" }, "recovery.marker_key"},
+		"negative settle":      {func(c *connector.Config) { c.Recovery.Settle = -1 }, "recovery.settle"},
+		"long settle":          {func(c *connector.Config) { c.Recovery.Settle = 15*time.Minute + 1 }, "recovery.settle"},
+		"negative apart":       {func(c *connector.Config) { c.Recovery.Apart = -1 }, "recovery.apart"},
+		"many pages":           {func(c *connector.Config) { c.Recovery.MaxPages = 1001 }, "recovery.max_pages"},
+		"unknown acceptance":   {func(c *connector.Config) { c.Recovery.Accept = []connector.Acceptance{"lost_offsets", "all"} }, "recovery.accept[1]"},
+		"short horizon":        {func(c *connector.Config) { c.Ledger.Horizon = time.Second - 1 }, "ledger.horizon"},
+		"long horizon":         {func(c *connector.Config) { c.Ledger.Horizon = 168*time.Hour + 1 }, "ledger.horizon"},
+		"negative entries":     {func(c *connector.Config) { c.Ledger.Entries = -1 }, "ledger.entries"},
 		"half the session":     {func(c *connector.Config) { c.DrainTimeout = 22500 * time.Millisecond }, "drain_timeout"},
 		"negative drain":       {func(c *connector.Config) { c.DrainTimeout = -1 }, "drain_timeout"},
 		"wide span":            {func(c *connector.Config) { c.Window.Span = 16385 }, "window.span"},
@@ -167,18 +199,52 @@ func TestValidateBoundsEveryNumber(t *testing.T) {
 }
 
 func TestWithDefaults(t *testing.T) {
-	cfg := validConfig()
+	accepting := func() connector.Config {
+		cfg := validConfig()
+		cfg.Recovery.Accept = []connector.Acceptance{connector.AcceptLostOffsets}
+		return cfg
+	}
+	cfg := accepting()
 	once := cfg.WithDefaults()
 	if !reflect.DeepEqual(once, once.WithDefaults()) {
 		t.Error("applied twice it changes something more")
 	}
-	if !reflect.DeepEqual(cfg, validConfig()) {
+	if !reflect.DeepEqual(cfg, accepting()) {
 		t.Error("it changes its receiver")
 	}
 	once.Kafka.Brokers[0] = "changed:1"
+	once.Recovery.Accept[0] = "changed"
 	maps.DeleteFunc(once.Accounts, func(string, connector.AccountConfig) bool { return true })
-	if !reflect.DeepEqual(cfg, validConfig()) {
+	if !reflect.DeepEqual(cfg, accepting()) {
 		t.Error("the copy shares memory with the original")
+	}
+}
+
+// The margin never eats a short membership up.
+func TestDefaultLeaseMargin(t *testing.T) {
+	for _, tc := range []struct{ session, rebalance, want time.Duration }{
+		{0, 0, 5 * time.Second},
+		{20 * time.Second, 0, 5 * time.Second},
+		{12 * time.Second, 0, 3 * time.Second},
+		{0, 4 * time.Second, time.Second},
+	} {
+		cfg := validConfig()
+		cfg.Kafka.SessionTimeout, cfg.Kafka.RebalanceTimeout = tc.session, tc.rebalance
+		if got := cfg.WithDefaults().Kafka.LeaseMargin; got != tc.want {
+			t.Errorf("at a session of %s and a rebalance of %s the margin is %s, want %s", tc.session, tc.rebalance, got, tc.want)
+		}
+	}
+}
+
+func TestDefaultDeployment(t *testing.T) {
+	cfg := validConfig()
+	cfg.Kafka.Group = "eu"
+	if got := cfg.WithDefaults().Recovery.Deployment; got != "eu" {
+		t.Errorf("the deployment is %q, want the group", got)
+	}
+	cfg.Recovery.Deployment = "eu-blue"
+	if got := cfg.WithDefaults().Recovery.Deployment; got != "eu-blue" {
+		t.Errorf("the deployment is %q, want the one that was set", got)
 	}
 }
 

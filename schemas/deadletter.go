@@ -32,12 +32,6 @@ const (
 	HeaderAt         = "countersign-at"
 )
 
-// HeaderNotAfter is a header of a request that was made again from a dead letter,
-// which also carries HeaderRedrives: its new deadline, in place of the event's
-// own not_after. It passes to a dead letter with the rest of the record and is
-// no part of DeadLetter.
-const HeaderNotAfter = "countersign-not-after"
-
 // DeadLetter describes a record that was set aside. The dead letter itself is
 // that record, key, value and headers untouched, with Headers added behind.
 type DeadLetter struct {
@@ -81,7 +75,9 @@ func (d *DeadLetter) Headers() []Header {
 // deadLetterShape has the header names, so that an unknown one gets a hint.
 var deadLetterShape = shape{names: []string{
 	HeaderVersion, HeaderClass, HeaderCode, HeaderMessage, HeaderTopic, HeaderPartition, HeaderOffset, HeaderTimestamp,
-	HeaderRequestID, HeaderHasResult, HeaderRedrivable, HeaderAttempts, HeaderRedrives, HeaderAt, HeaderNotAfter,
+	HeaderRequestID, HeaderHasResult, HeaderRedrivable, HeaderAttempts, HeaderRedrives, HeaderAt,
+	// Of the record itself, where it is a redriven one.
+	HeaderNotAfter, HeaderLookSince,
 }}
 
 // foreignHeader reports whether a header is none of the contract's, but the

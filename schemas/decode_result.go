@@ -13,16 +13,7 @@ var (
 	)
 )
 
-func resultIDRule(s string) string {
-	ok := len(s) == resultIDLength
-	for i := 0; ok && i < len(s); i++ {
-		ok = isDigit(s[i]) || 'a' <= s[i] && s[i] <= 'f'
-	}
-	if ok {
-		return ""
-	}
-	return "must have 32 lower-case hexadecimal digits"
-}
+var resultIDRule = hexDigits(resultIDLength)
 
 // DecodeResult reads a result event. The error, if any, is a *DecodeError whose
 // ID is the result's; the warnings are given either way.

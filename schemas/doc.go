@@ -4,17 +4,23 @@
 //
 // There are three events. A [Request] asks for one call of the Challenge API, a
 // [Result] says what became of one request, and a [DeadLetter] describes, in the
-// record headers that it is written as, a record that was set aside.
+// record headers that it is written as, a record that was set aside. A [Redrive]
+// describes, in headers too, a request that was made again from a dead letter.
+//
+// Two more are Countersign's own memory, kept in topics of its own: a
+// [LedgerEntry] says what became of a request id, a [Position] where a partition
+// stands. Nobody else writes them, and reading them is no part of using it.
 //
 // # Decoding
 //
-// DecodeRequest, DecodeResult and DecodeDeadLetter hold to the following.
+// The Decode functions hold to the following.
 //
 //   - Every fault of an event is reported at once, each with its path, wrong
 //     JSON types included. Only three things end the search early: text that is
 //     not JSON, an event above MaxEventBytes, another major version.
 //   - An error is always a *DecodeError. Its ID is set if, and only if, the
-//     event has an id that a result can refer to.
+//     event has an id that a result can refer to. DecodeRedrive, which never
+//     refuses a record, gives the faults alone.
 //   - The text must be I-JSON (RFC 7493): valid UTF-8, no repeated member name,
 //     no unpaired surrogate. Anything else reads differently in different
 //     languages, and is a fault wherever it stands, unknown fields included. The

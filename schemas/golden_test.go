@@ -120,6 +120,9 @@ func TestGoldenFilesAreComplete(t *testing.T) {
 	same("request", slices.Sorted(maps.Keys(goldenRequests)))
 	same("result", slices.Sorted(maps.Keys(goldenResults)))
 	same("deadletter", slices.Sorted(maps.Keys(goldenDeadLetters)))
+	same("redrive", slices.Sorted(maps.Keys(goldenRedrives)))
+	same("ledger", slices.Sorted(maps.Keys(goldenLedger)))
+	same("position", slices.Sorted(maps.Keys(goldenPositions)))
 }
 
 // Every outcome appears with every operation that can have it.

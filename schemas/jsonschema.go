@@ -5,9 +5,10 @@ import "embed"
 //go:embed *.v1.schema.json
 var schemaFiles embed.FS
 
-// JSONSchema returns the JSON Schema (draft 2020-12) of an event: "request",
-// "result" or "deadletter". The last describes the record headers of a dead
-// letter, as an object of texts. It reports false for any other name.
+// JSONSchema returns the JSON Schema (draft 2020-12) of an event, "request" or
+// "result", of a record of Countersign's own memory, "ledger" or "position", or
+// of record headers as an object of texts, "deadletter" or "redrive". It reports
+// false for any other name.
 //
 // Patterns say everything about dates but the days of a month; a validator that
 // asserts formats checks those too.

@@ -22,10 +22,16 @@ func TestReadmeExamples(t *testing.T) {
 		data := block[1]
 		kind := "request"
 		switch {
+		case bytes.Contains(data, []byte(`"id_hash"`)):
+			kind = "ledger"
+		case bytes.Contains(data, []byte(`"partitions"`)):
+			kind = "position"
 		case bytes.Contains(data, []byte(`"outcome"`)):
 			kind = "result"
 		case bytes.Contains(data, []byte(`"countersign-class"`)):
 			kind = "deadletter"
+		case bytes.Contains(data, []byte(`"countersign-redrives"`)):
+			kind = "redrive"
 		}
 		kinds[kind]++
 		if !agree(t, kind, data) {
@@ -39,7 +45,7 @@ func TestReadmeExamples(t *testing.T) {
 			kinds[string(r.Operation)]++
 		}
 	}
-	for _, kind := range []string{"create", "fetch", "list", "update", "result", "deadletter"} {
+	for _, kind := range []string{"create", "fetch", "list", "update", "result", "deadletter", "redrive", "ledger", "position"} {
 		if kinds[kind] == 0 {
 			t.Errorf("no example of a %s", kind)
 		}
@@ -81,7 +87,7 @@ func TestReadmeIsComplete(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range []string{"request", "result", "deadletter"} {
+	for _, name := range kinds {
 		schema, _ := schemas.JSONSchema(name)
 		var doc any
 		if err := json.Unmarshal(schema, &doc); err != nil {

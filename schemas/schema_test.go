@@ -3,6 +3,7 @@ package schemas_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"sync"
 	"testing"
 
@@ -11,10 +12,13 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
+// kinds are the names of everything that has a JSON Schema.
+var kinds = []string{"request", "result", "deadletter", "redrive", "ledger", "position"}
+
 // compiled are the JSON Schemas, with formats asserted.
 var compiled = sync.OnceValues(func() (map[string]*jsonschema.Schema, error) {
 	all := make(map[string]*jsonschema.Schema)
-	for _, name := range []string{"request", "result", "deadletter"} {
+	for _, name := range kinds {
 		data, _ := schemas.JSONSchema(name)
 		doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(data))
 		if err != nil {
@@ -55,8 +59,18 @@ func decode(t testing.TB, kind string, data []byte) error {
 		_, _, err = schemas.DecodeRequest(data)
 	case "result":
 		_, _, err = schemas.DecodeResult(data)
-	default:
+	case "deadletter":
 		_, _, err = schemas.DecodeDeadLetter(headersOf(t, data))
+	case "redrive":
+		if _, faults := schemas.DecodeRedrive(headersOf(t, data)); len(faults) > 0 {
+			err = fmt.Errorf("%v", faults)
+		}
+	case "ledger":
+		_, err = schemas.DecodeLedgerEntry(data)
+	case "position":
+		_, err = schemas.DecodePosition(data)
+	default:
+		t.Fatalf("there is no kind %s", kind)
 	}
 	return err
 }
@@ -73,7 +87,7 @@ func agree(t testing.TB, kind string, data []byte) bool {
 }
 
 func TestSchemasAcceptGoldenEvents(t *testing.T) {
-	for _, kind := range []string{"request", "result", "deadletter"} {
+	for _, kind := range kinds {
 		for name, data := range goldenFiles(t, kind) {
 			if !agree(t, kind, data) {
 				t.Errorf("%s/%s is refused", kind, name)
@@ -83,7 +97,7 @@ func TestSchemasAcceptGoldenEvents(t *testing.T) {
 }
 
 func TestJSONSchemaNames(t *testing.T) {
-	for _, name := range []string{"request", "result", "deadletter"} {
+	for _, name := range kinds {
 		data, ok := schemas.JSONSchema(name)
 		if !ok || !json.Valid(data) {
 			t.Errorf("%s: %v", name, ok)

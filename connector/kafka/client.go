@@ -80,7 +80,7 @@ func NewClient(cfg Config) (*Client, error) {
 	c.api = &kafkago.Client{Addr: c.addr, Timeout: requestTimeout, Transport: c.link}
 	c.writer = &kafkago.Writer{
 		Addr:         c.addr,
-		Balancer:     kafkago.Murmur2Balancer{},
+		Balancer:     kafkago.BalancerFunc(balancer),
 		MaxAttempts:  writeAttempts,
 		BatchTimeout: batchTimeout,
 		BatchSize:    batchSize,

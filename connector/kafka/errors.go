@@ -19,6 +19,10 @@ const (
 	// CodeOwnershipLost: the group has moved on without this member. Nothing
 	// may be committed or called for its partitions any more.
 	CodeOwnershipLost ErrorCode = "ownership_lost"
+	// CodeFenced: a later producer with the same transactional id has taken
+	// over, or the broker has timed a transaction out. Nothing more may be
+	// written or called by this one.
+	CodeFenced ErrorCode = "fenced"
 	// CodeOutOfRange: the offset is below the log's start or beyond its end.
 	CodeOutOfRange ErrorCode = "out_of_range"
 	// CodeTooLarge: one record or its metadata is over the broker's limit.
@@ -95,6 +99,8 @@ func classifyCode(code kafkago.Error) ErrorCode {
 	switch code {
 	case kafkago.IllegalGeneration, kafkago.UnknownMemberId, kafkago.FencedInstanceID:
 		return CodeOwnershipLost
+	case kafkago.ProducerFenced, kafkago.InvalidProducerEpoch:
+		return CodeFenced
 	case kafkago.OffsetOutOfRange:
 		return CodeOutOfRange
 	case kafkago.MessageSizeTooLarge, kafkago.RecordListTooLarge, kafkago.OffsetMetadataTooLarge,
@@ -111,7 +117,7 @@ func classifyCode(code kafkago.Error) ErrorCode {
 		kafkago.InvalidReplicaAssignment, kafkago.InvalidConfiguration, kafkago.PolicyViolation,
 		kafkago.InvalidTimestamp, kafkago.InvalidRecord, kafkago.InvalidMessageSize, kafkago.InvalidRequiredAcks,
 		kafkago.UnsupportedForMessageFormat, kafkago.UnsupportedVersion, kafkago.UnsupportedCompressionType,
-		kafkago.TopicAlreadyExists, kafkago.SecurityDisabled:
+		kafkago.TopicAlreadyExists, kafkago.SecurityDisabled, kafkago.InvalidTransactionTimeout:
 		return CodeInvalid
 	default:
 		return CodeUnavailable

@@ -22,6 +22,7 @@ import (
 func TestEveryBrokerCodeHasItsClass(t *testing.T) {
 	classes := map[ErrorCode][]*kerr.Error{
 		CodeOwnershipLost: {kerr.IllegalGeneration, kerr.UnknownMemberID, kerr.FencedInstanceID},
+		CodeFenced:        {kerr.ProducerFenced, kerr.InvalidProducerEpoch},
 		CodeOutOfRange:    {kerr.OffsetOutOfRange},
 		CodeTooLarge:      {kerr.MessageTooLarge, kerr.RecordListTooLarge, kerr.OffsetMetadataTooLarge, kerr.InvalidCommitOffsetSize},
 		CodeUnknownTopic:  {kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.InconsistentTopicID},
@@ -36,6 +37,7 @@ func TestEveryBrokerCodeHasItsClass(t *testing.T) {
 			kerr.InvalidConfig, kerr.PolicyViolation, kerr.InvalidTimestamp, kerr.InvalidRecord, kerr.InvalidFetchSize,
 			kerr.InvalidRequiredAcks, kerr.UnsupportedForMessageFormat, kerr.UnsupportedVersion,
 			kerr.UnsupportedCompressionType, kerr.TopicAlreadyExists, kerr.SecurityDisabled,
+			kerr.InvalidTransactionTimeout,
 		},
 	}
 	want := map[int16]ErrorCode{}

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,13 +22,30 @@ type GroupConfig struct {
 	// RebalanceTimeout is how long the group waits for a member that drains.
 	// Zero: 30 s.
 	RebalanceTimeout time.Duration
-	Logger           *slog.Logger // nil: silent
+	// LeaseTopic is where renewals of the lease are committed for the group, as
+	// offset 0 of partition 0. It must exist and must not be Topic: a renewal
+	// that arrives late would rewind a position. Empty: no lease is kept, and
+	// Lease.Left is always zero.
+	LeaseTopic string
+	// LeaseMargin is how much earlier the lease ends than the group could give
+	// the partitions to another member. Zero: 5 s.
+	LeaseMargin time.Duration
+	// TransactionTimeout is after how long the broker aborts a transaction that
+	// was begun and not ended. Zero: 5 s.
+	TransactionTimeout time.Duration
+	// Clock is what the lease is measured by. It must go on while the machine
+	// sleeps. Nil: CLOCK_BOOTTIME on Linux, elsewhere the monotonic clock,
+	// which may stop in a sleep.
+	Clock  func() time.Duration
+	Logger *slog.Logger // nil: silent
 }
 
 const (
-	heartbeatInterval = time.Second
-	joinBackoff       = time.Second
-	watchInterval     = 5 * time.Second // for partitions that have been added
+	defaultTimeout     = 30 * time.Second // of the session and of a rebalance
+	defaultLeaseMargin = 5 * time.Second
+	heartbeatInterval  = time.Second
+	joinBackoff        = time.Second
+	watchInterval      = 5 * time.Second // for partitions that have been added
 	// leaveTimeout bounds how long a member that has nothing left to do takes
 	// to say goodbye. A first join that the group does not answer in this time
 	// is given up: the group then counts a member that is not there until its
@@ -80,6 +98,9 @@ func (c *Client) RunGroup(ctx context.Context, cfg GroupConfig, h Handler) error
 	if err := conf.Validate(); err != nil {
 		return &Error{Code: CodeInvalid, Op: "join group " + cfg.Group, Err: err}
 	}
+	if err := cfg.validate(); err != nil {
+		return &Error{Code: CodeInvalid, Op: "join group " + cfg.Group, Err: err}
+	}
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	m := newMembership(c, cfg, h, stop)
@@ -93,6 +114,29 @@ func (c *Client) RunGroup(ctx context.Context, cfg GroupConfig, h Handler) error
 	m.follow(ctx, group)
 	m.finish(ctx, group, wires)
 	return m.failure()
+}
+
+// validate looks at what kafka-go does not know of.
+func (cfg *GroupConfig) validate() error {
+	switch {
+	case cfg.LeaseMargin < 0, cfg.TransactionTimeout < 0:
+		return errors.New("a time limit is negative")
+	case cfg.LeaseTopic == "":
+		return nil
+	case cfg.LeaseTopic == cfg.Topic:
+		return errors.New("the lease's topic must not be the one that is consumed")
+	case cfg.leaseTerm() <= 0:
+		return errors.New("the lease's margin leaves nothing of the session timeout or the rebalance timeout")
+	default:
+		return nil
+	}
+}
+
+// leaseTerm is how long a lease lasts after a renewal was sent.
+func (cfg *GroupConfig) leaseTerm() time.Duration {
+	session := cmp.Or(cfg.SessionTimeout, defaultTimeout)
+	rebalance := cmp.Or(cfg.RebalanceTimeout, defaultTimeout)
+	return min(session, rebalance) - cmp.Or(cfg.LeaseMargin, defaultLeaseMargin)
 }
 
 func (c *Client) groupConfig(cfg GroupConfig, dial DialFunc) kafkago.ConsumerGroupConfig {

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -76,10 +77,12 @@ func (m *membership) generation(ctx, genCtx context.Context, gen *kafkago.Genera
 	defer cancel(nil)
 	defer context.AfterFunc(genCtx, func() { cancel(errRebalance) })()
 	m.handler.Assigned(a)
+	lease, release := m.keepLease(ctx, gen)
+	defer release()
 	var sessions sync.WaitGroup
 	for _, p := range a.Partitions {
 		sessions.Go(func() {
-			if err := m.handler.Run(ctx, m.session(gen, p)); err != nil {
+			if err := m.handler.Run(ctx, m.session(gen, p, lease)); err != nil {
 				m.fail(err)
 			}
 			cancel(errGivenUp)
@@ -120,10 +123,13 @@ func (m *membership) assignment(ctx context.Context, gen *kafkago.Generation) (A
 	return a, err
 }
 
-func (m *membership) session(gen *kafkago.Generation, partition int) *Session {
+func (m *membership) session(gen *kafkago.Generation, partition int, lease *Lease) *Session {
+	id := transactionalID(m.cfg.Group, m.cfg.Topic, partition)
 	return &Session{
 		client: m.client, log: m.cfg.Logger, group: m.cfg.Group, topic: m.cfg.Topic,
-		partition: partition, generation: int(gen.ID), member: gen.MemberID,
+		partition: partition, generation: int(gen.ID), member: gen.MemberID, lease: lease,
+		txn:        newProducer(m.client, id, cmp.Or(m.cfg.TransactionTimeout, defaultTransactionTimeout)),
+		idempotent: newProducer(m.client, "", requestTimeout),
 	}
 }
 

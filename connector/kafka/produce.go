@@ -67,7 +67,7 @@ func (c *Client) Produce(ctx context.Context, msgs []Message) error {
 	unwritten, err := c.produce(ctx, out, all, poison)
 	if err != nil {
 		unwritten = append(unwritten, poison.Indexes...) // refused, but not replaced yet
-		return &UnwrittenError{Indexes: behind(out, unwritten), Err: wrap(ctx, op, err)}
+		return &UnwrittenError{Indexes: behind(msgs, unwritten), Err: wrap(ctx, op, err)}
 	}
 	if len(poison.Indexes) > 0 {
 		slices.Sort(poison.Indexes)
@@ -77,7 +77,7 @@ func (c *Client) Produce(ctx context.Context, msgs []Message) error {
 }
 
 // behind adds to the indexes the later messages of the same topic and key.
-func behind(msgs []kafkago.Message, indexes []int) []int {
+func behind(msgs []Message, indexes []int) []int {
 	type place struct{ topic, key string }
 	first := map[place]int{}
 	again := make(map[int]bool, len(indexes))
@@ -193,6 +193,9 @@ func toKafka(m *Message) kafkago.Message {
 	if out.Time.IsZero() {
 		out.Time = time.Now()
 	}
+	if m.Partition != nil {
+		out.WriterData = *m.Partition // for balancer
+	}
 	if len(m.Headers) > 0 {
 		out.Headers = make([]kafkago.Header, len(m.Headers))
 		for i, h := range m.Headers {
@@ -200,4 +203,12 @@ func toKafka(m *Message) kafkago.Message {
 		}
 	}
 	return out
+}
+
+// balancer lets a Writer put a message where it is pinned to.
+func balancer(msg kafkago.Message, partitions ...int) int {
+	if pinned, ok := msg.WriterData.(int); ok {
+		return pinned
+	}
+	return kafkago.Murmur2Balancer{}.Balance(msg, partitions...)
 }

@@ -34,10 +34,12 @@ func (r *Record) Size() int64 {
 // wire and its struct in memory.
 const recordOverhead = 96
 
-// Message is a record to produce. Its partition is chosen from the key as the
-// Java client does (murmur2), or at random where the key is nil.
+// Message is a record to produce.
 type Message struct {
-	Topic     string
+	Topic string
+	// Partition is where it goes. Nil: chosen from the key as the Java client
+	// does (murmur2), or at random where the key is nil.
+	Partition *int
 	Key       []byte
 	Value     []byte
 	Headers   []schemas.Header

@@ -30,6 +30,12 @@ var (
 	brieflyIfNew = patience{unavailable: briefly.unavailable, unknownTopic: ifNew.unknownTopic}
 )
 
+// within is patient with both until a point in time.
+func within(deadline time.Time) patience {
+	left := time.Until(deadline)
+	return patience{unavailable: left, unknownTopic: min(left, ifNew.unknownTopic)}
+}
+
 // retry repeats do, at growing intervals, and returns its last error. Once
 // ctx has ended, that error has CodeCanceled.
 func (p patience) retry(ctx context.Context, do func() error) error {

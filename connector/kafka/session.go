@@ -21,6 +21,9 @@ type Session struct {
 	partition  int
 	generation int
 	member     string
+	lease      *Lease
+	txn        *producer // transactional
+	idempotent *producer
 }
 
 // Partition is the number of the owned partition.
@@ -128,7 +131,6 @@ func (s *Session) Commit(ctx context.Context, pos Position) error {
 	})
 }
 
-// Produce writes messages; see Client.Produce.
-func (s *Session) Produce(ctx context.Context, msgs []Message) error {
-	return s.client.Produce(ctx, msgs)
-}
+// Lease says for how much longer the partition is surely this member's. All
+// sessions of a generation share it.
+func (s *Session) Lease() *Lease { return s.lease }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"testing"
 
-	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -164,7 +163,7 @@ func TestUnwrittenAfterCancellationIsEverything(t *testing.T) {
 // says and looks at what a reader is left with.
 func TestBehindKeepsTheOrderOfKeys(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		msgs := make([]kafkago.Message, rapid.IntRange(1, 20).Draw(t, "messages"))
+		msgs := make([]Message, rapid.IntRange(1, 20).Draw(t, "messages"))
 		for i := range msgs {
 			msgs[i].Topic = rapid.SampledFrom([]string{"a", "b"}).Draw(t, "topic")
 			if key := rapid.IntRange(-1, 2).Draw(t, "key"); key >= 0 {
@@ -200,7 +199,7 @@ func TestBehindKeepsTheOrderOfKeys(t *testing.T) {
 					t.Fatalf("message %d is repeated, %d is not", k, i)
 				}
 			}
-			first := slices.IndexFunc(msgs[:i], func(m kafkago.Message) bool {
+			first := slices.IndexFunc(msgs[:i], func(m Message) bool {
 				return m.Topic == msgs[i].Topic && m.Key != nil && msgs[i].Key != nil && string(m.Key) == string(msgs[i].Key)
 			})
 			if repeated[i] && !slices.Contains(failed, i) && first < 0 {

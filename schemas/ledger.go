@@ -1,0 +1,66 @@
+package schemas
+
+import (
+	"math"
+	"time"
+)
+
+// LedgerEntry says what became of one request id. It is the value of a record
+// of the ledger topic, whose key is IDHash. Entries are Countersign's own memory:
+// they hold no id, no identity and no payload, only keyed hashes.
+type LedgerEntry struct {
+	Version      string  // 1.x; empty: Encode writes Version
+	IDHash       string  // of the request's id: 32 lower-case hexadecimal digits
+	Body         string  // of what the request asks for, likewise
+	Outcome      Outcome // of its result
+	ChallengeSID string  // empty: there is none, or it is not known
+	Topic        string  // where the request stands
+	Partition    int
+	Offset       int64
+	At           time.Time // when the outcome was known
+}
+
+// Encode returns the entry's bytes. It refuses, with an *EncodeError, whatever
+// DecodeLedgerEntry would refuse.
+func (e LedgerEntry) Encode() ([]byte, error) {
+	w := writer{buf: make([]byte, 0, 320)}
+	w.open()
+	w.text("version", versionOr(e.Version))
+	w.text("id_hash", e.IDHash)
+	w.text("body", e.Body)
+	w.text("outcome", string(e.Outcome))
+	w.optional("challenge_sid", e.ChallengeSID)
+	w.text("topic", e.Topic)
+	w.integer("partition", int64(e.Partition))
+	w.integer("offset", e.Offset)
+	w.time("at", e.At)
+	w.close()
+	_, err := DecodeLedgerEntry(w.buf)
+	return encoded(w.buf, err)
+}
+
+// DecodeLedgerEntry reads the value of a ledger record. The error, if any, is a
+// *DecodeError without an ID, never of CodeNoID. Unknown fields are passed over
+// in silence: nobody but Countersign writes these records.
+func DecodeLedgerEntry(data []byte) (e *LedgerEntry, err error) {
+	err = decodeOwn(data, &ledgerShape, func(o *object) {
+		e = &LedgerEntry{
+			IDHash:       o.text("id_hash", required, hashRule),
+			Body:         o.text("body", required, hashRule),
+			Outcome:      Outcome(o.text("outcome", required, outcomeRule)),
+			ChallengeSID: o.text("challenge_sid", optional, challengeRule),
+			Topic:        o.text("topic", required, notEmpty),
+			Partition:    o.count("partition", required, 0, MaxCount),
+		}
+		e.Offset, _ = o.integer("offset", required, 0, math.MaxInt64)
+		e.At = moment(o.time("at", required))
+	}, func(version string) { e.Version = version })
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
+
+var ledgerShape = shape{names: []string{
+	"version", "id_hash", "body", "outcome", "challenge_sid", "topic", "partition", "offset", "at",
+}}
