@@ -72,10 +72,8 @@ func newLoad(c *chaos) *load {
 	l.upstream = c.client(kgo.DefaultProduceTopic(requests), kgo.TransactionalID("upstream"))
 	c.t.Cleanup(l.plain.Close)
 	c.t.Cleanup(l.upstream.Close)
-	producing, stop := context.WithCancel(context.WithoutCancel(c.t.Context()))
 	following, unfollow := context.WithCancel(context.WithoutCancel(c.t.Context()))
-	l.stop, l.unfollow = stop, unfollow
-	l.producer.Go(func() { l.produce(producing) })
+	l.stop, l.unfollow = func() {}, unfollow
 	l.follower.Go(func() { l.follow(following) })
 	c.t.Cleanup(func() {
 		l.stop()
@@ -84,6 +82,27 @@ func newLoad(c *chaos) *load {
 		l.follower.Wait()
 	})
 	return l
+}
+
+// begin produces requests of all kinds until end.
+func (l *load) begin() {
+	ctx, stop := context.WithCancel(context.WithoutCancel(l.c.t.Context()))
+	l.stop = stop
+	l.producer.Go(func() { l.produce(ctx) })
+}
+
+// ask sends n creates at once, over the first so many factors. Each has a key
+// of its own, so that no key's order bounds how many are under way.
+func (l *load) ask(n, factors int) {
+	l.c.t.Helper()
+	batch := make([]*kgo.Record, n)
+	for i := range batch {
+		l.n++
+		batch[i] = encoded(l.create(l.factors[i%factors]))
+		batch[i].Key = []byte(l.id("key"))
+	}
+	must(l.c.t, l.plain.ProduceSync(l.c.t.Context(), batch...).FirstErr())
+	l.committed(n)
 }
 
 func (l *load) end() {
@@ -249,24 +268,7 @@ func (l *load) next() *kgo.Record {
 			List: &schemas.List{FactorSID: f.SID, Limit: 5},
 		})
 	}
-	return l.create()
-}
-
-func (l *load) id(kind string) string { return fmt.Sprintf("%s-%06d", kind, l.n) }
-
-func (l *load) factor() emulator.Factor { return l.factors[l.rng.IntN(len(l.factors))] }
-
-// create is a create with an id of its own; a few have little time.
-func (l *load) create() *kgo.Record {
-	f := l.factor()
-	id := l.id("create")
-	r := schemas.Request{
-		ID: id, Operation: schemas.OperationCreate, ServiceSID: f.ServiceSID, Identity: f.Identity,
-		Create: &schemas.Create{
-			FactorSID: f.SID, Details: &schemas.Details{Message: "Sign in, " + id + "?"},
-			HiddenDetails: map[string]string{requestField: id},
-		},
-	}
+	r := l.create(l.factor())
 	if l.rng.IntN(25) == 0 {
 		at := time.Now().Add(time.Duration(l.rng.IntN(3000)) * time.Millisecond)
 		r.NotAfter = &at
@@ -274,6 +276,22 @@ func (l *load) create() *kgo.Record {
 	l.creates = append(l.creates, r)
 	l.creates = l.creates[max(0, len(l.creates)-keepNewest):]
 	return encoded(r)
+}
+
+func (l *load) id(kind string) string { return fmt.Sprintf("%s-%06d", kind, l.n) }
+
+func (l *load) factor() emulator.Factor { return l.factors[l.rng.IntN(len(l.factors))] }
+
+// create is a create with an id of its own.
+func (l *load) create(f emulator.Factor) schemas.Request {
+	id := l.id("create")
+	return schemas.Request{
+		ID: id, Operation: schemas.OperationCreate, ServiceSID: f.ServiceSID, Identity: f.Identity,
+		Create: &schemas.Create{
+			FactorSID: f.SID, Details: &schemas.Details{Message: "Sign in, " + id + "?"},
+			HiddenDetails: map[string]string{requestField: id},
+		},
+	}
 }
 
 // update answers a challenge as its device would; some signatures are forged.

@@ -148,6 +148,18 @@ func (i *instance) expect() {
 	i.wanted = true
 }
 
+// left reports whether the process has ended, as it was asked to.
+func (i *instance) left() bool {
+	select {
+	case <-i.gone():
+	default:
+		return false
+	}
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.wanted
+}
+
 // surprise returns how the process ended where nobody asked it to.
 func (i *instance) surprise() error {
 	select {

@@ -41,6 +41,12 @@ func (v verdict) report() {
 	if v.ambiguous*1000 >= max(v.creates, 1000) {
 		v.c.t.Errorf("%d of %d creates ended in doubt, want less than 1 in 1000", v.ambiguous, v.creates)
 	}
+	v.complain()
+}
+
+// complain shows every violation.
+func (v verdict) complain() {
+	v.c.t.Helper()
 	if n := len(v.requests); n != v.load.sent() {
 		v.c.t.Errorf("%d requests are committed of %d sent: the judge or the load miscounts", n, v.load.sent())
 	}

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -26,36 +27,64 @@ var (
 	chaosRate   = flag.Int("chaos.rate", 60, "requests a second")
 )
 
-// The timing of the hosts under chaos: short, so that a round takes seconds,
-// and each well apart from the next.
 const (
-	chaosHosts      = 3
-	chaosSession    = 4 * time.Second
-	chaosLateMax    = 700 * time.Millisecond // late work and lagging lists together stay below the settle time
+	chaosHosts = 3
+	// What the API does late and what its lists show late add up to less than
+	// the settle time, with room for a machine that is slow to schedule.
+	chaosLateMax    = 700 * time.Millisecond
 	chaosListLagMax = 600 * time.Millisecond
 
 	tokenEnv = "TEST_TOKEN=" + emulator.DefaultAuthToken
 )
 
-// chaosConfig is what a host runs with: brokers and the API's URL go in.
-const chaosConfig = `
+// scene is what hosts are set in.
+type scene struct {
+	hosts  int // that run from the start
+	faults emulator.Faults
+	timing timing
+	// afterWork is emulator.Config's; nil: none.
+	afterWork func(emulator.Operation, *http.Request)
+}
+
+// timing is that of a host.
+type timing struct {
+	session, drain, margin, call, settle time.Duration
+	concurrency                          int
+}
+
+// short timing makes a round take seconds, each time well apart from the next.
+func short() timing {
+	return timing{
+		session: 4 * time.Second, drain: 1500 * time.Millisecond, margin: time.Second,
+		call: 800 * time.Millisecond, settle: 2500 * time.Millisecond, concurrency: 32,
+	}
+}
+
+// config is what a host runs with.
+func (c *chaos) config(s timing) []byte {
+	return fmt.Appendf(nil, `
 kafka:
   brokers: [%q]
   group: chaos
-  session_timeout: 4s
-  rebalance_timeout: 4s
+  session_timeout: %v
+  rebalance_timeout: %v
+  lease_margin: %v
+  transaction_timeout: 5s
   create_topics: true
-  partitions: 6
-drain_timeout: 1500ms
+  partitions: %d
+drain_timeout: %v
+recovery: {settle: %v, apart: 250ms}
 accounts:
   main:
-    account_sid: ` + emulator.DefaultAccountSID + `
+    account_sid: %s
     auth_token: ${env:TEST_TOKEN}
     base_url: %s
-    timeout: 800ms
-    rate: {concurrency: 32}
+    timeout: %v
+    rate: {concurrency: %d}
     breaker: {open: 500ms}
-`
+`, c.broker.Addrs()[0], s.session, s.session, s.margin, partitions, s.drain, s.settle,
+		emulator.DefaultAccountSID, c.api.URL(), s.call, s.concurrency)
+}
 
 // chaosFaults strike creates and reads alike, while hosts are struck too.
 func chaosFaults() emulator.Faults {
@@ -80,6 +109,7 @@ type strike struct {
 // this process, hosts in their own.
 type chaos struct {
 	t       testing.TB
+	timing  timing
 	seed    uint64
 	dir     string
 	bin     string
@@ -99,8 +129,9 @@ type chaos struct {
 // one primary result or bare dead letter per record; nothing lost. make chaos
 // ROUNDS=100 is the long version.
 func TestChaos(t *testing.T) {
-	c := newChaos(t)
+	c := newChaos(t, scene{hosts: chaosHosts, faults: chaosFaults(), timing: short()})
 	load := newLoad(c)
+	load.begin()
 	c.await("the first results", time.Minute, func() bool { return load.answered() > 100 })
 	c.rounds(*chaosRounds)
 	load.end()
@@ -109,9 +140,9 @@ func TestChaos(t *testing.T) {
 	c.judge(load).report()
 }
 
-func newChaos(t *testing.T) *chaos {
+func newChaos(t *testing.T, s scene) *chaos {
 	t.Helper()
-	c := &chaos{t: t, seed: *chaosSeed, kinds: map[string]int{}, started: time.Now()}
+	c := &chaos{t: t, timing: s.timing, seed: *chaosSeed, kinds: map[string]int{}, started: time.Now()}
 	if c.seed == 0 {
 		c.seed = uint64(c.started.UnixNano())
 	}
@@ -131,8 +162,8 @@ func newChaos(t *testing.T) *chaos {
 	c.broker, err = broker.Start(broker.Config{Topics: map[string]int32{requests: partitions, results: partitions, deadLetters: 1}})
 	must(t, err)
 	t.Cleanup(c.broker.Close)
-	c.allowSessions(chaosSession)
-	c.api, err = emulator.New(emulator.Config{Seed: c.seed, Faults: chaosFaults()})
+	c.allowSessions(s.timing.session)
+	c.api, err = emulator.New(emulator.Config{Seed: c.seed, Faults: s.faults, AfterWork: s.afterWork})
 	must(t, err)
 	must(t, c.api.Start(t.Context()))
 	t.Cleanup(func() {
@@ -141,11 +172,9 @@ func newChaos(t *testing.T) *chaos {
 		must(t, c.api.Close(ctx))
 	})
 	config := filepath.Join(c.dir, "countersign.yaml")
-	must(t, os.WriteFile(config, fmt.Appendf(nil, chaosConfig, c.broker.Addrs()[0], c.api.URL()), 0o600))
-	for n := range chaosHosts {
-		i := &instance{t: t, name: fmt.Sprintf("host-%d", n+1), dir: c.dir, config: config}
-		must(t, i.start(c.bin))
-		c.hosts = append(c.hosts, i)
+	must(t, os.WriteFile(config, c.config(s.timing), 0o600))
+	for range s.hosts {
+		c.enter()
 	}
 	t.Cleanup(func() {
 		for _, i := range c.hosts {
@@ -153,6 +182,15 @@ func newChaos(t *testing.T) *chaos {
 		}
 	})
 	return c
+}
+
+// enter starts one more host.
+func (c *chaos) enter() *instance {
+	c.t.Helper()
+	i := &instance{t: c.t, name: fmt.Sprintf("host-%d", len(c.hosts)+1), dir: c.dir, config: filepath.Join(c.dir, "countersign.yaml")}
+	must(c.t, i.start(c.bin))
+	c.hosts = append(c.hosts, i)
+	return i
 }
 
 // allowSessions lowers the shortest session that the broker accepts.
@@ -238,10 +276,10 @@ func blows() []blow {
 			c.note(round, i, "plugin killed: %s", shown(plugin))
 		}},
 		{"SIGSTOP below the session", 3, func(c *chaos, rng *rand.Rand, round int, i *instance) {
-			c.pause(round, i, between(rng, chaosSession/8, chaosSession*5/8))
+			c.pause(round, i, between(rng, c.timing.session/8, c.timing.session*5/8))
 		}},
 		{"SIGSTOP beyond the session", 3, func(c *chaos, rng *rand.Rand, round int, i *instance) {
-			c.pause(round, i, between(rng, chaosSession*5/4, chaosSession*2))
+			c.pause(round, i, between(rng, c.timing.session*5/4, c.timing.session*2))
 		}},
 	}
 }
@@ -293,6 +331,9 @@ func (c *chaos) rounds(n int) {
 // leave ends every host in good order; no process may be left.
 func (c *chaos) leave() {
 	for _, i := range c.hosts {
+		if i.left() {
+			continue
+		}
 		c.note(0, i, "SIGTERM")
 		if err := i.drain(time.Minute); err != nil {
 			c.t.Errorf("%s ended with %v", i.name, err)
