@@ -330,7 +330,11 @@ func (j *judge) examineRecord(a *asked) {
 		by = map[string]int{}
 		j.outcomes[a.operation] = by
 	}
-	by[a.results[0].Outcome]++
+	outcome := a.results[0].Outcome
+	if class := a.results[0].class(); outcome == "failed" {
+		outcome += "/" + class
+	}
+	by[outcome]++
 }
 
 // examineID holds the challenges of one request id against the outcomes of

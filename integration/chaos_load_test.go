@@ -32,6 +32,7 @@ type load struct {
 	key      *ecdsa.PrivateKey
 	factors  []emulator.Factor
 	plain    *kgo.Client
+	manual   *kgo.Client // says itself which partition
 	upstream *kgo.Client // transactional
 	stop     context.CancelFunc
 	producer sync.WaitGroup
@@ -69,8 +70,10 @@ func newLoad(c *chaos) *load {
 		l.factors = append(l.factors, f)
 	}
 	l.plain = c.client(kgo.DefaultProduceTopic(requests))
+	l.manual = c.client(kgo.DefaultProduceTopic(requests), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	l.upstream = c.client(kgo.DefaultProduceTopic(requests), kgo.TransactionalID("upstream"))
 	c.t.Cleanup(l.plain.Close)
+	c.t.Cleanup(l.manual.Close)
 	c.t.Cleanup(l.upstream.Close)
 	following, unfollow := context.WithCancel(context.WithoutCancel(c.t.Context()))
 	l.stop, l.unfollow = func() {}, unfollow
@@ -92,16 +95,17 @@ func (l *load) begin() {
 }
 
 // ask sends n creates at once, over the first so many factors. Each has a key
-// of its own, so that no key's order bounds how many are under way.
+// of its own, so that no key's order bounds how many are under way; a factor's
+// creates share a partition all the same, as they do when keyed by identity.
 func (l *load) ask(n, factors int) {
 	l.c.t.Helper()
 	batch := make([]*kgo.Record, n)
 	for i := range batch {
 		l.n++
 		batch[i] = encoded(l.create(l.factors[i%factors]))
-		batch[i].Key = []byte(l.id("key"))
+		batch[i].Key, batch[i].Partition = []byte(l.id("key")), int32(i%factors%partitions)
 	}
-	must(l.c.t, l.plain.ProduceSync(l.c.t.Context(), batch...).FirstErr())
+	must(l.c.t, l.manual.ProduceSync(l.c.t.Context(), batch...).FirstErr())
 	l.committed(n)
 }
 

@@ -330,6 +330,14 @@ func (c *chaos) rounds(n int) {
 
 // leave ends every host in good order; no process may be left.
 func (c *chaos) leave() {
+	c.await("every host to have its plugin", patience, func() bool {
+		for _, i := range c.hosts {
+			if _, plugin := i.processes(); plugin.pid == 0 && !i.left() {
+				return false
+			}
+		}
+		return true
+	})
 	for _, i := range c.hosts {
 		if i.left() {
 			continue

@@ -24,6 +24,8 @@ const (
 	requests    = "challenge.requests"
 	results     = "challenge.results"
 	deadLetters = "challenge.deadletters"
+	ledger      = "challenge.ledger"
+	positions   = "challenge.positions"
 	partitions  = 6
 	// patience bounds every wait; nothing is asserted about how long one takes.
 	patience = 90 * time.Second
@@ -41,7 +43,9 @@ type world struct {
 
 func newWorld(t testing.TB, api emulator.Config) *world {
 	t.Helper()
-	b, err := broker.Start(broker.Config{Topics: map[string]int32{requests: partitions, results: partitions, deadLetters: 1}})
+	b, err := broker.Start(broker.Config{Topics: map[string]int32{
+		requests: partitions, results: partitions, deadLetters: 1, ledger: partitions, positions: partitions,
+	}})
 	must(t, err)
 	t.Cleanup(b.Close)
 	e, err := emulator.New(api)
