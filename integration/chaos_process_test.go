@@ -148,6 +148,14 @@ func (i *instance) expect() {
 	i.wanted = true
 }
 
+// hosting reports whether the host has a plugin that works, by its log.
+func (i *instance) hosting() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	text, err := os.ReadFile(i.log.Name())
+	return err == nil && bytes.LastIndex(text, []byte(`"plugin started"`)) > bytes.LastIndex(text, []byte(`"plugin down`))
+}
+
 // left reports whether the process has ended, as it was asked to.
 func (i *instance) left() bool {
 	select {

@@ -10,9 +10,11 @@ import (
 	"github.com/countersign/countersign/internal/emulator"
 )
 
-// stage is a chaos without chance: the test strikes by itself.
+// stage is a chaos without chance: the test strikes by itself. Such tests wait
+// more than they work, so they run beside each other.
 func stage(t *testing.T, s scene) (*chaos, *load) {
 	t.Helper()
+	t.Parallel()
 	c := newChaos(t, s)
 	l := newLoad(c)
 	return c, l
@@ -115,7 +117,8 @@ func TestStopped(t *testing.T) {
 	}
 }
 
-// TestStoppedPluginAlone: the host lives on while its plugin is suspended.
+// TestStoppedPluginAlone: the host lives on while its plugin is suspended, takes it
+// for hung and replaces it.
 func TestStoppedPluginAlone(t *testing.T) {
 	c, l := stage(t, scene{hosts: 2, faults: slowly(), timing: short()})
 	l.ask(200, 100)
@@ -123,9 +126,10 @@ func TestStoppedPluginAlone(t *testing.T) {
 	_, plugin := c.hosts[0].processes()
 	plugin.signal(syscall.SIGSTOP)
 	c.note(1, c.hosts[0], "plugin stopped: %s", shown(plugin))
-	<-time.After(2 * c.timing.session)
-	plugin.signal(syscall.SIGCONT)
-	c.note(1, c.hosts[0], "plugin goes on: %s", shown(plugin))
+	c.wait("the host to replace its plugin", func() bool {
+		_, now := c.hosts[0].processes()
+		return now.pid != 0 && now.pid != plugin.pid && c.hosts[0].hosting()
+	})
 	c.done(l)
 }
 
