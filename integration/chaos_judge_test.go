@@ -148,6 +148,7 @@ type judge struct {
 	outcomes              map[string]map[string]int // by operation
 	creates, ambiguous    int
 	adopted, deadLettered int
+	adoptedUnstruck       int // adopted though no fault struck the call: its caller was
 	markers               map[string]string // request id by marker
 }
 
@@ -349,6 +350,9 @@ func (j *judge) examineID(id string, records []*asked) {
 				yes++
 				if r.Outcome == "adopted" {
 					j.adopted++
+					if len(made) == 1 && made[0].Fault == "" {
+						j.adoptedUnstruck++
+					}
 				}
 				if len(made) == 1 && r.sid() != made[0].SID {
 					j.violate("another's challenge", id, records, "the result shows %s", r.sid())

@@ -107,7 +107,7 @@ func (v verdict) table() string {
 	row("dead letters", v.deadLettered)
 	row("API calls", inOrder(stats.Calls))
 	row("API faults", inOrder(stats.Faults))
-	row("adopted", v.adopted)
+	row("adopted", fmt.Sprintf("%d, %d of them made by a call that no API fault struck", v.adopted, v.adoptedUnstruck))
 	row("ambiguous", fmt.Sprintf("%d (%.3f %% of creates)", v.ambiguous, 100*float64(v.ambiguous)/float64(max(v.creates, 1))))
 	kinds := map[string]int{}
 	for _, f := range v.found {

@@ -92,7 +92,7 @@ func chaosFaults() emulator.Faults {
 	return emulator.Faults{
 		Latency:      emulator.Latency{Min: 2 * time.Millisecond, Max: 150 * time.Millisecond, TailRate: 0.005, Tail: 900 * time.Millisecond, AfterShare: 0.6},
 		ThrottleRate: 0.01, ServerErrorRate: 0.01, ServerErrorAfterRate: 0.01,
-		ResetBeforeRate: 0.01, ResetAfterRate: 0.05, GarbledRate: 0.005,
+		ResetBeforeRate: 0.01, ResetAfterRate: 0.2, GarbledRate: 0.005,
 		LateRate: 0.01, ResetLateRate: 0.02, LateMin: 50 * time.Millisecond, LateMax: chaosLateMax,
 		ListLag: time.Millisecond, ListLagMax: chaosListLagMax,
 	}
@@ -276,11 +276,33 @@ func blows() []blow {
 			plugin.signal(syscall.SIGKILL)
 			c.note(round, i, "plugin killed: %s", shown(plugin))
 		}},
+		{"kill -9 every host", 2, func(c *chaos, _ *rand.Rand, round int, _ *instance) {
+			for _, i := range c.hosts {
+				c.note(round, i, "killed with all others: %s", shown2(i.kill(false)))
+			}
+			for _, i := range c.hosts {
+				must(c.t, i.start(c.bin))
+			}
+		}},
 		{"SIGSTOP below the session", 3, func(c *chaos, rng *rand.Rand, round int, i *instance) {
 			c.pause(round, i, between(rng, c.timing.session/8, c.timing.session*5/8))
 		}},
 		{"SIGSTOP beyond the session", 3, func(c *chaos, rng *rand.Rand, round int, i *instance) {
 			c.pause(round, i, between(rng, c.timing.session*5/4, c.timing.session*2))
+		}},
+		{"SIGSTOP beyond it, heir killed", 2, func(c *chaos, rng *rand.Rand, round int, i *instance) {
+			heir := c.hosts[(slices.Index(c.hosts, i)+1)%len(c.hosts)]
+			at := between(rng, c.timing.session, c.timing.session*3/2)
+			var killing sync.WaitGroup
+			killing.Go(func() {
+				<-time.After(at)
+				c.note(round, heir, "killed with its plugin: %s", shown2(heir.kill(false)))
+				if err := heir.start(c.bin); err != nil {
+					c.t.Error(err)
+				}
+			})
+			c.pause(round, i, c.timing.session*2)
+			killing.Wait()
 		}},
 	}
 }
