@@ -148,7 +148,7 @@ type judge struct {
 	outcomes              map[string]map[string]int // by operation
 	creates, ambiguous    int
 	adopted, deadLettered int
-	adoptedUnstruck       int // adopted though no fault struck the call: its caller was
+	adoptedUnstruck       int               // adopted though no fault struck the call: its caller was
 	markers               map[string]string // request id by marker
 }
 
