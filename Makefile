@@ -14,6 +14,7 @@ PKG ?= ./...
 ARGS ?=
 ROUNDS ?= 20
 SEED ?= 0
+DELIVERY ?= exactly_once
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 
@@ -76,8 +77,8 @@ tidy-check: ## Fail where go.mod or go.sum is not what the imports ask for
 	go -C internal/protogen mod tidy -diff
 
 .PHONY: chaos
-chaos: ## Strike real hosts at random moments, then count (ROUNDS=20; SEED=0 by the clock)
-	go test ./integration -run '^TestChaos$$' -count=1 -v -timeout 6h -args -chaos.rounds=$(ROUNDS) -chaos.seed=$(SEED)
+chaos: ## Strike real hosts at random moments, then count (ROUNDS=20 SEED=n DELIVERY=at_least_once)
+	go test ./integration -run '^TestChaos$$' -count=1 -v -timeout 6h -args -chaos.rounds=$(ROUNDS) -chaos.seed=$(SEED) -chaos.delivery=$(DELIVERY)
 
 .PHONY: smoke
 smoke: ## Run the demo twice, with and without faults, and check its figures

@@ -317,10 +317,11 @@ func (j *judge) examineRecord(a *asked) {
 	switch {
 	case n == 0:
 		j.violate("lost", a.id, []*asked{a}, "neither a result nor a dead letter")
+	case *chaosOnce == "at_least_once" && n == 1: // the same result may be there again
 	case n > 1 || repeated:
 		j.violate("answered twice", a.id, []*asked{a}, "%d results, %d dead letters", len(a.results), len(a.dead))
 	}
-	if len(a.dead) > 1 || len(a.dead) == 1 && a.dead[0].hasResult && len(a.results) == 0 {
+	if len(a.dead) > 1 && *chaosOnce != "at_least_once" || len(a.dead) > 0 && a.dead[0].hasResult && len(a.results) == 0 {
 		j.violate("dead letters", a.id, []*asked{a}, "%d dead letters, %d results", len(a.dead), len(a.results))
 	}
 	if len(a.results) == 0 {
@@ -344,10 +345,12 @@ func (j *judge) examineID(id string, records []*asked) {
 	made, yes, doubt := j.made[id], 0, false
 	for _, a := range records {
 		j.creates++
+		if slices.ContainsFunc(a.results, func(r *judged) bool { return r.Outcome == "succeeded" || r.Outcome == "adopted" }) {
+			yes++
+		}
 		for _, r := range a.results {
 			switch {
 			case r.Outcome == "succeeded" || r.Outcome == "adopted":
-				yes++
 				if r.Outcome == "adopted" {
 					j.adopted++
 					if len(made) == 1 && made[0].Fault == "" {
@@ -374,7 +377,7 @@ func (j *judge) examineID(id string, records []*asked) {
 		j.violate("called although the result says no", id, records, "%d challenges", len(made))
 	}
 	if yes > 1 {
-		j.violate("a repeated id was not noticed", id, records, "%d results say that it was called", yes)
+		j.violate("a repeated id was not noticed", id, records, "the results of %d records say that it was called", yes)
 	}
 }
 

@@ -25,6 +25,7 @@ var (
 	chaosRounds = flag.Int("chaos.rounds", 6, "how many times TestChaos strikes")
 	chaosSeed   = flag.Uint64("chaos.seed", 0, "of the strikes, the load and the API's faults; 0: by the clock")
 	chaosDebug  = flag.Bool("chaos.debug", false, "hosts log at debug level, and their logs are kept")
+	chaosOnce   = flag.String("chaos.delivery", "exactly_once", "the hosts' delivery; with at_least_once a result may be there twice")
 	chaosRate   = flag.Int("chaos.rate", 60, "requests a second")
 )
 
@@ -73,6 +74,7 @@ kafka:
   transaction_timeout: 5s
   create_topics: true
   partitions: %d
+delivery: %s
 drain_timeout: %v
 recovery: {settle: %v, apart: 250ms}
 accounts:
@@ -83,7 +85,7 @@ accounts:
     timeout: %v
     rate: {concurrency: %d}
     breaker: {open: 500ms}
-`, c.broker.Addrs()[0], s.session, s.session, s.margin, partitions, s.drain, s.settle,
+`, c.broker.Addrs()[0], s.session, s.session, s.margin, partitions, *chaosOnce, s.drain, s.settle,
 		emulator.DefaultAccountSID, c.api.URL(), s.call, s.concurrency)
 }
 
