@@ -112,7 +112,8 @@ type asked struct {
 	dead      []dead
 }
 
-// answers are the primary results: a list's pages count as one.
+// answers counts the primary result, be it in pages, and a dead letter without a
+// result as one each, and says whether one of them is there more than once.
 func (a *asked) answers() (n int, repeated bool) {
 	pages := map[int]int{}
 	for _, r := range a.results {
@@ -124,11 +125,14 @@ func (a *asked) answers() (n int, repeated bool) {
 			repeated = true
 		}
 	}
+	bare := 0
 	for _, d := range a.dead {
 		if !d.hasResult {
-			n++
+			bare++
 		}
 	}
+	repeated = repeated || bare > 1
+	n = min(bare, 1)
 	if len(pages) > 0 {
 		n++
 	}
