@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/countersign/countersign/connector/kafka"
@@ -35,16 +36,6 @@ func (m kafkaMemory) position(ctx context.Context) (*schemas.Position, error) {
 }
 
 func (m kafkaMemory) ledger(ctx context.Context, from int64, horizon time.Time, each func(schemas.LedgerEntry)) (int64, error) {
-	ranges, err := m.client.Ranges(ctx, m.topics.Ledger)
-	if err != nil {
-		return from, err
-	}
-	if m.partition >= len(ranges) {
-		return from, &kafka.Error{
-			Code: kafka.CodeUnknownTopic, Op: "restore the ledger", Err: fmt.Errorf("topic %s has no partition %d", m.topics.Ledger, m.partition),
-		}
-	}
-	log := ranges[m.partition]
 	if from < 0 {
 		at, err := m.client.OffsetAt(ctx, m.topics.Ledger, m.partition, horizon)
 		if err != nil {
@@ -52,8 +43,13 @@ func (m kafkaMemory) ledger(ctx context.Context, from int64, horizon time.Time, 
 		}
 		from = at
 	}
-	from = max(from, log.Start)
-	for rec, err := range m.client.Scan(ctx, m.topics.Ledger, m.partition, from, log.End) {
+	// It ends where the log ends for a read_committed reader. Nothing of ours is
+	// behind that: the former owner's last transaction has ended.
+	for rec, err := range m.client.Scan(ctx, m.topics.Ledger, m.partition, from, math.MaxInt64) {
+		if kafka.CodeOf(err) == kafka.CodeOutOfRange && from > 0 {
+			// Retention has passed what was read last.
+			return m.ledger(ctx, -1, horizon, each)
+		}
 		if err != nil {
 			return from, err
 		}
@@ -68,5 +64,5 @@ func (m kafkaMemory) ledger(ctx context.Context, from int64, horizon time.Time, 
 			each(*e)
 		}
 	}
-	return max(from, log.End), ctx.Err()
+	return from, ctx.Err()
 }

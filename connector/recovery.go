@@ -220,12 +220,12 @@ func (l *lane) recognise(ctx context.Context, f found, p position, notice string
 	}
 	last := f.remembered.Last
 	got, err := l.src.Fetch(ctx, last.Offset, 1, 0)
-	if err != nil && kafka.CodeOf(err) != kafka.CodeOutOfRange {
-		return p, "", err
-	}
+	gone := kafka.CodeOf(err) == kafka.CodeOutOfRange || got.LogStart > last.Offset
 	switch {
-	case err != nil || got.LogStart > last.Offset:
+	case gone:
 		return p, notice, nil // retention was faster
+	case err != nil:
+		return p, "", err
 	case len(got.Records) > 0 && got.Records[0].Offset == last.Offset && hashRecord(&got.Records[0]).String() == last.Hash:
 		l.lastTrace = trace{offset: last.Offset, hash: hashRecord(&got.Records[0]), known: true}
 		return p, notice, nil

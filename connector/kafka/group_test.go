@@ -240,11 +240,11 @@ func TestAddedPartitionsBeginAnotherGeneration(t *testing.T) {
 			if err != nil || pos.Offset != -1 {
 				return fmt.Errorf("position %+v: %w", pos, err)
 			}
-			start, err := s.Start(ctx)
+			log, err := s.Range(ctx)
 			if err != nil {
 				return err
 			}
-			if _, err := s.Fetch(ctx, start, 0, 0); err != nil && ctx.Err() == nil {
+			if _, err := s.Fetch(ctx, log.Start, 0, 0); err != nil && ctx.Err() == nil {
 				return err
 			}
 			<-ctx.Done()

@@ -42,29 +42,6 @@ func (s *Session) Fetch(ctx context.Context, offset int64, maxBytes int, maxWait
 	})
 }
 
-// Start is the first offset that is still retained. It waits for a broker that
-// is away for as long as ctx lives.
-func (s *Session) Start(ctx context.Context) (int64, error) {
-	op := fmt.Sprintf("start of %s/%d", s.topic, s.partition)
-	var start int64
-	err := s.persist(ctx, func() error {
-		res, err := s.client.api.ListOffsets(ctx, &kafkago.ListOffsetsRequest{
-			Topics: map[string][]kafkago.OffsetRequest{s.topic: {kafkago.FirstOffsetOf(s.partition)}},
-		})
-		if err != nil {
-			return wrap(ctx, op, err)
-		}
-		for _, p := range res.Topics[s.topic] {
-			if p.Partition == s.partition {
-				start = p.FirstOffset
-				return wrap(ctx, op, p.Error)
-			}
-		}
-		return wrap(ctx, op, errUncovered)
-	})
-	return start, err
-}
-
 // Position is what the group has committed for the partition. It waits for a
 // broker that is away for as long as ctx lives.
 func (s *Session) Position(ctx context.Context) (Position, error) {

@@ -87,7 +87,7 @@ func TestStartIsWhatIsRetained(t *testing.T) {
 			if err := w.cluster.DeleteRecords("t", 0, deleteTo); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := s.Start(t.Context()); err != nil || got != deleteTo {
+			if got, err := s.Range(t.Context()); err != nil || got.Start != deleteTo {
 				t.Errorf("got %d, %v, want %d", got, err, deleteTo)
 			}
 		}
@@ -104,7 +104,7 @@ func TestSessionCallsOutlastTransientErrors(t *testing.T) {
 		for key, call := range map[kmsg.Key]func() error{
 			kmsg.OffsetCommit: func() error { return s.Commit(t.Context(), Position{Offset: 1}) },
 			kmsg.OffsetFetch:  func() error { _, err := s.Position(t.Context()); return err },
-			kmsg.ListOffsets:  func() error { _, err := s.Start(t.Context()); return err },
+			kmsg.ListOffsets:  func() error { _, err := s.Range(t.Context()); return err },
 		} {
 			for _, e := range []*kerr.Error{kerr.CoordinatorLoadInProgress, kerr.NotCoordinator, kerr.NotLeaderForPartition} {
 				fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: e, Count: 3})
@@ -134,7 +134,7 @@ func TestHowLongSessionCallsWait(t *testing.T) {
 		}
 		for name, call := range map[string]func(context.Context) error{
 			"position": func(ctx context.Context) error { _, err := s.Position(ctx); return err },
-			"start":    func(ctx context.Context) error { _, err := s.Start(ctx); return err },
+			"range":    func(ctx context.Context) error { _, err := s.Range(ctx); return err },
 		} {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			start := time.Now()
@@ -168,7 +168,7 @@ func TestSessionErrorsOfTheBroker(t *testing.T) {
 		wantCode(t, err, CodeDenied)
 		denied.Remove()
 		unknown := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.ListOffsets}, Err: kerr.UnknownTopicOrPartition, Count: -1})
-		_, err = s.Start(t.Context())
+		_, err = s.Range(t.Context())
 		wantCode(t, err, CodeUnknownTopic)
 		unknown.Remove()
 	})
