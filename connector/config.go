@@ -48,7 +48,7 @@ type KafkaConfig struct {
 	RebalanceTimeout time.Duration `yaml:"rebalance_timeout"` // may be below the session timeout; zero: 60s
 	// TransactionTimeout is after how long the broker ends a transaction whose
 	// lane has died, so it bounds how long other readers of the result topic can
-	// be held up by it. The broker looks every ten seconds. Zero: 5s.
+	// be held up by it. The broker looks every ten seconds. Zero: 4s.
 	TransactionTimeout time.Duration `yaml:"transaction_timeout"`
 	// LeaseMargin is how long before its membership could have run out a lane
 	// stops calling. Zero: 5s, or a quarter of the shorter one of SessionTimeout

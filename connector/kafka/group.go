@@ -26,7 +26,7 @@ type GroupConfig struct {
 	// the partitions to another member. Zero: 5 s.
 	LeaseMargin time.Duration
 	// TransactionTimeout is after how long the broker aborts a transaction that
-	// was begun and not ended. Zero: 5 s.
+	// was begun and not ended. Zero: 4 s.
 	TransactionTimeout time.Duration
 	// Clock is what the lease is measured by. It must go on while the machine
 	// sleeps. Nil: CLOCK_BOOTTIME on Linux, elsewhere the monotonic clock,
