@@ -24,7 +24,8 @@ func (b *benchLog) Range(context.Context) (kafka.Range, error) {
 	return kafka.Range{End: int64(len(b.records))}, nil
 }
 
-func (b *benchLog) fence(context.Context) error { return nil }
+func (b *benchLog) fence(context.Context) error                  { return nil }
+func (b *benchLog) anchor(context.Context, kafka.Position) error { return nil }
 
 func (b *benchLog) Fetch(ctx context.Context, offset int64, _ int, _ time.Duration) (kafka.Fetched, error) {
 	if offset >= int64(len(b.records)) {

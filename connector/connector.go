@@ -184,7 +184,7 @@ func (c *Connector) run(ctx context.Context) error {
 	return client.RunGroup(group, kafka.GroupConfig{
 		Group: c.cfg.Kafka.Group, Topic: c.cfg.Kafka.Topics.Requests,
 		SessionTimeout: c.cfg.Kafka.SessionTimeout, RebalanceTimeout: c.cfg.Kafka.RebalanceTimeout, Logger: c.log,
-		LeaseTopic: c.cfg.Kafka.Topics.Positions, LeaseMargin: c.cfg.Kafka.LeaseMargin, TransactionTimeout: c.cfg.Kafka.TransactionTimeout,
+		LeaseMargin: c.cfg.Kafka.LeaseMargin, TransactionTimeout: c.cfg.Kafka.TransactionTimeout,
 	}, member{c})
 }
 

@@ -28,6 +28,9 @@ type delivery interface {
 	// fence ends what a former owner of the partition has under way. It comes
 	// before anything is read.
 	fence(ctx context.Context) error
+	// anchor makes a first committed offset where the group has none, if commits
+	// alone would not prove that there was one.
+	anchor(ctx context.Context, pos kafka.Position) error
 	// commit returns nil when every event is readable and the position is
 	// committed; on an error the lane keeps the group and must not count any of
 	// its records as done.
@@ -48,6 +51,9 @@ type exactlyOnce struct {
 }
 
 func (d exactlyOnce) fence(ctx context.Context) error { return d.session.Fence(ctx) }
+
+// A position record and an offset come to be together or not at all.
+func (d exactlyOnce) anchor(context.Context, kafka.Position) error { return nil }
 
 func (d exactlyOnce) commit(ctx context.Context, g group) error {
 	outputs := g.outputs
@@ -100,6 +106,12 @@ type atLeastOnce struct {
 }
 
 func (d atLeastOnce) fence(context.Context) error { return nil }
+
+// The position record is written before the offset. Without an earlier offset, a
+// crash in between would look as if the group had lost its own.
+func (d atLeastOnce) anchor(ctx context.Context, pos kafka.Position) error {
+	return d.sink.Commit(ctx, pos)
+}
 
 // commit tries until it has succeeded, the context ends or the partition is
 // lost. What was published is not published again when only a later step has to

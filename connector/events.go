@@ -259,7 +259,8 @@ func (ev events) ledgerEntry(e *entry, seen seenID) (kafka.Message, error) {
 	if err != nil {
 		return kafka.Message{}, fmt.Errorf("encode the ledger entry of offset %d: %w", seen.offset, err)
 	}
-	return kafka.Message{Topic: ev.topics.Ledger, Partition: &e.rec.Partition, Key: []byte(note.IDHash), Value: value}, nil
+	partition := e.rec.Partition // the entry is cleared once it is settled
+	return kafka.Message{Topic: ev.topics.Ledger, Partition: &partition, Key: []byte(note.IDHash), Value: value}, nil
 }
 
 // positionRecord says the same as the committed offset and its metadata, in the

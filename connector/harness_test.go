@@ -78,7 +78,8 @@ func (m *modelLog) Range(context.Context) (kafka.Range, error) {
 	return kafka.Range{End: m.stable}, nil
 }
 
-func (m *modelLog) fence(context.Context) error { return nil }
+func (m *modelLog) fence(context.Context) error                  { return nil }
+func (m *modelLog) anchor(context.Context, kafka.Position) error { return nil }
 
 // memory is the model's ledger and positions topics.
 func (m *modelLog) memory() memory { return modelMemory{m} }

@@ -140,14 +140,15 @@ func (l *lane) take(rec kafka.Record, bytes int64, now time.Time) {
 	}
 }
 
-// identify gives e what it is known by, and says whether it may have been
-// called before.
+// identify gives a create or update what it is known by, and says whether it may
+// have been called before. A read is made as often as it is asked for: it costs
+// nothing, and its answer is of now.
 func (l *lane) identify(e *entry) {
-	m := l.cfg.marker
-	e.id, e.body = m.idHash(e.req.ID), m.body(e.req)
 	if !isWrite(e.req.Operation) {
 		return
 	}
+	m := l.cfg.marker
+	e.id, e.body = m.idHash(e.req.ID), m.body(e.req)
 	if e.req.Operation == schemas.OperationCreate {
 		e.marker = m.mark(e.req)
 	}

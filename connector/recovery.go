@@ -118,7 +118,7 @@ func (f found) fromBoth() (position, string, error) {
 	case cerr == nil && c.seq >= r.seq:
 		return c, "", nil
 	case c.frontier < r.frontier || cerr == nil:
-		return r, fmt.Sprintf("the committed offset was set back to %d: going on at %d, because all below has its outcome. "+
+		return r, fmt.Sprintf("the committed offset %d is behind the position record: going on at %d, because all below has its outcome. "+
 			"To answer records again, redrive them", c.frontier, r.frontier), nil
 	default:
 		ahead := r.movedTo(c.frontier)
@@ -195,6 +195,11 @@ func (l *lane) takeUp(ctx context.Context, f found) error {
 	}
 	if notice != "" {
 		l.log.Warn("the position is not as it was left", "finding", notice)
+	}
+	if f.committed.Offset < 0 {
+		if err := l.delivery.anchor(ctx, kafka.Position{Offset: p.frontier, Metadata: p.metadata()}); err != nil {
+			return err
+		}
 	}
 	l.start, l.seq, l.calledTo = p, p.seq, p.calledTo
 	// Nobody can have called a record that the log did not have when its last

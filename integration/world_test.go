@@ -75,6 +75,8 @@ func (w *world) config() connector.Config {
 			Brokers: w.broker.Addrs(), SessionTimeout: 12 * time.Second, RebalanceTimeout: 20 * time.Second,
 		},
 		DrainTimeout: 5 * time.Second,
+		// The emulator shows a challenge at once.
+		Recovery: connector.RecoveryConfig{Settle: time.Second, Apart: 200 * time.Millisecond},
 		Accounts: map[string]connector.AccountConfig{"main": {
 			AccountSID: emulator.DefaultAccountSID, AuthToken: emulator.DefaultAuthToken, BaseURL: w.api.URL(),
 			Breaker: connector.BreakerConfig{Open: 500 * time.Millisecond},

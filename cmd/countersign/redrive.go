@@ -46,19 +46,19 @@ pick. --dry-run says what would be sent and what it may cost, and sends nothing.
 
 A dead letter goes back to the requests as it came: its key, value and headers, and
 the partition it came from. Its id is kept, so one that has succeeded meanwhile is not
-called again. It gets a new deadline, and where an earlier attempt may have reached
-the API it is looked up there before anything is called. The dead letters that are
-there at the start are looked at, none that arrive later.
+called again, within the horizon of the connector's ledger. It gets a new deadline, and
+where an earlier attempt may have reached the API it is looked up there before anything
+is called. The dead letters that are there at the start are looked at, none that arrive
+later.
 
 What was redriven before is not redriven again: a journal, the topic ` + journalTopic + `,
-says which. A run with other filters, or one after an interruption, takes what is
-left. Only one redrive is under way at a time. Ctrl-C finishes the batch in hand. A
-crash right between a batch and its note in the journal is the one way in which a dead
-letter is sent twice; its id and the look-up are there for that too.
+says which. It is written in the same transaction as the requests, so that holds after
+a crash, too. A run with other filters, or one after an interruption, takes what is
+left. Only one redrive is under way at a time; one that was killed is waited for, ten
+seconds at most. Ctrl-C finishes the batch in hand.
 
 What was redriven --park-after times already goes to the parking topic instead, headers
-and all. To redrive from there: --dead-letters-topic ` + parkingTopic + ` --parking-topic
-with another name, or --park-after 0.
+and all. To redrive from there: --dead-letters-topic ` + parkingTopic + ` --park-after 0.
 
 Not redriven are dead letters of which the connector says that it makes no sense, those
 that hold but a hash of a record too large to keep (never), and requests that have
@@ -144,8 +144,6 @@ func (f redriveFlags) explain(err error, at redrive.Progress) error {
 		return err
 	case redrive.CodeBusy:
 		return fmt.Errorf("%s (group %s): %w", goOn, f.group, err)
-	case redrive.CodeUnnoted:
-		return fmt.Errorf("%s, and will send some again: %w", goOn, err)
 	default:
 		if at.Planned > 0 {
 			return fmt.Errorf("%s: %w", goOn, kafkaError(f.topics.Requests, err))

@@ -50,11 +50,11 @@ func (f redriveFlags) text(r redrive.Report, at redrive.Progress) string {
 	if r.Already > 0 {
 		line("  %6d redriven or parked before", r.Already)
 	}
-	would, verb := "", "redriven"
+	would := ""
 	if f.dryRun {
-		would, verb = "would be ", "redriven"
+		would = "would be "
 	}
-	line("  %6d %s%s to %s%s", r.Requests(), would, verb, f.topics.Requests, f.pacing(r.Requests()+r.Parked))
+	line("  %6d %sredriven to %s%s", r.Requests(), would, f.topics.Requests, f.pacing(r.Requests()+r.Parked))
 	for _, t := range r.Redriven {
 		looked := ""
 		if t.LookUps > 0 {

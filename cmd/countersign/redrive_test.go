@@ -136,6 +136,7 @@ func TestRedriveRefuses(t *testing.T) {
 		"since":     {[]string{"--since", "yesterday"}, exitUsage, "--since must be"},
 		"until":     {[]string{"--until", "-5m"}, exitUsage, "--until must be"},
 		"no time":   {[]string{"--since", "5m", "--until", "10m"}, exitUsage, "no time is since"},
+		"no rate":   {[]string{"--rate", "NaN"}, exitUsage, "the rate must be 0, or from 0.001"},
 		"rate":      {[]string{"--rate", "-1"}, exitUsage, "--rate can't be negative"},
 		"max":       {[]string{"--max", "-1"}, exitUsage, "--max can't be negative"},
 		"parking":   {[]string{"--park-after", "-1"}, exitUsage, "--park-after can't be negative"},

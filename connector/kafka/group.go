@@ -22,11 +22,6 @@ type GroupConfig struct {
 	// RebalanceTimeout is how long the group waits for a member that drains.
 	// Zero: 30 s.
 	RebalanceTimeout time.Duration
-	// LeaseTopic is where renewals of the lease are committed for the group, as
-	// offset 0 of partition 0. It must exist and must not be Topic: a renewal
-	// that arrives late would rewind a position. Empty: no lease is kept, and
-	// Lease.Left is always zero.
-	LeaseTopic string
 	// LeaseMargin is how much earlier the lease ends than the group could give
 	// the partitions to another member. Zero: 5 s.
 	LeaseMargin time.Duration
@@ -118,18 +113,13 @@ func (c *Client) RunGroup(ctx context.Context, cfg GroupConfig, h Handler) error
 
 // validate looks at what kafka-go does not know of.
 func (cfg *GroupConfig) validate() error {
-	switch {
-	case cfg.LeaseMargin < 0, cfg.TransactionTimeout < 0:
+	if cfg.LeaseMargin < 0 || cfg.TransactionTimeout < 0 {
 		return errors.New("a time limit is negative")
-	case cfg.LeaseTopic == "":
-		return nil
-	case cfg.LeaseTopic == cfg.Topic:
-		return errors.New("the lease's topic must not be the one that is consumed")
-	case cfg.leaseTerm() <= 0:
-		return errors.New("the lease's margin leaves nothing of the session timeout or the rebalance timeout")
-	default:
-		return nil
 	}
+	if cfg.leaseTerm() <= 0 {
+		return errors.New("the lease's margin leaves nothing of the session timeout or the rebalance timeout")
+	}
+	return nil
 }
 
 // leaseTerm is how long a lease lasts after a renewal was sent.

@@ -39,6 +39,7 @@ type lossyNet struct {
 	fates map[kmsg.Key][]fate // of the next requests of a kind
 	done  map[kmsg.Key]int    // fates other than arrives that were met
 	sent  []kmsg.Key          // all that was not lost
+	gates map[kmsg.Key]chan struct{}
 }
 
 // lossySession is the session as seen through a network that loses things.
@@ -129,7 +130,9 @@ func (c *lossyConn) Write(b []byte) (int, error) {
 }
 
 func (c *lossyConn) forward(frame []byte) error {
-	what := c.net.next(kmsg.Key(binary.BigEndian.Uint16(frame[4:])))
+	key := kmsg.Key(binary.BigEndian.Uint16(frame[4:]))
+	c.net.await(key)
+	what := c.net.next(key)
 	if what == arrives {
 		_, err := c.Conn.Write(frame)
 		return err
@@ -182,6 +185,31 @@ func (c *lossyConn) Close() error {
 
 var txnKeys = []kmsg.Key{
 	kmsg.InitProducerID, kmsg.AddPartitionsToTxn, kmsg.Produce, kmsg.AddOffsetsToTxn, kmsg.TxnOffsetCommit, kmsg.EndTxn,
+}
+
+// pause holds back the requests of a kind until resume is called.
+func (n *lossyNet) pause(key kmsg.Key) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.gates = map[kmsg.Key]chan struct{}{key: make(chan struct{})}
+}
+
+func (n *lossyNet) resume() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, gate := range n.gates {
+		close(gate)
+	}
+	n.gates = nil
+}
+
+func (n *lossyNet) await(key kmsg.Key) {
+	n.mu.Lock()
+	gate := n.gates[key]
+	n.mu.Unlock()
+	if gate != nil {
+		<-gate
+	}
 }
 
 // heard is what of the transactions' requests has got through since the last

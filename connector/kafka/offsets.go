@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -76,7 +77,8 @@ func (c *Client) listOffsets(ctx context.Context, at place, times ...int64) (map
 }
 
 // Committed is what the group has committed for every partition of a topic,
-// with offset -1 where that is nothing.
+// with offset -1 where that is nothing. A group that does not exist has committed
+// nothing.
 func (c *Client) Committed(ctx context.Context, group, topic string) (map[int]Position, error) {
 	n, err := c.Partitions(ctx, topic)
 	if err != nil {
@@ -93,10 +95,16 @@ func (c *Client) Committed(ctx context.Context, group, topic string) (map[int]Po
 		if err == nil {
 			err = res.Error
 		}
+		out = make(map[int]Position, n)
+		if errors.Is(err, kafkago.GroupIdNotFound) {
+			for p := range n {
+				out[p] = Position{Offset: -1}
+			}
+			return nil
+		}
 		if err != nil {
 			return wrap(ctx, op, err)
 		}
-		out = make(map[int]Position, n)
 		for _, p := range res.Topics[topic] {
 			if p.Error != nil {
 				return wrap(ctx, op, p.Error)

@@ -25,7 +25,7 @@ type Cluster interface {
 }
 
 // Topics are the names of the topics that take part; all must be set and no two
-// may be the same.
+// may be the same, but that Parking plays no part where nothing is parked.
 type Topics struct {
 	DeadLetters string // read
 	Requests    string // where requests go; it must exist
@@ -77,8 +77,7 @@ const (
 	CodeInvalid     ErrorCode = "invalid"     // the configuration or the journal topic is wrong; nothing was done
 	CodeBusy        ErrorCode = "busy"        // another run holds the lock, or has taken it over
 	CodeInterrupted ErrorCode = "interrupted" // the context ended; a later run goes on
-	CodeKafka       ErrorCode = "kafka"       // Kafka failed; Err is a *kafka.Error or one of its Produce
-	CodeUnnoted     ErrorCode = "unnoted"     // requests were sent that the journal lacks: a later run sends them again
+	CodeKafka       ErrorCode = "kafka"       // Kafka failed; Err is a *kafka.Error
 )
 
 // Error is the one error type of this package.
@@ -116,6 +115,12 @@ func kafkaFailed(ctx context.Context, err error) error {
 	return &Error{Code: CodeKafka, Err: err}
 }
 
+// Rates beyond these can't be meant.
+const (
+	minRate = 1e-3
+	maxRate = 1e6
+)
+
 // Check says what is wrong with the configuration: nil, or an *Error of
 // CodeInvalid. Survey and Run check it too.
 func (c Config) Check() error {
@@ -130,13 +135,16 @@ func (c Config) Check() error {
 			return invalid("the topic of the %s has no name", t.what)
 		}
 		for _, other := range all[:i] {
-			if other.name == t.name {
+			if other.name == t.name && (t.what != "parking" || c.ParkAfter > 0) {
 				return invalid("%s and %s can't be the same topic, %s", other.what, t.what, t.name)
 			}
 		}
 	}
-	if c.Rate < 0 || c.Max < 0 || c.ParkAfter < 0 || c.NotAfter < 0 {
-		return invalid("rate, cap, parking and deadline can't be negative")
+	if c.Rate != 0 && !(c.Rate >= minRate && c.Rate <= maxRate) { // not a number is outside, too
+		return invalid("the rate must be 0, or from %g to %g a second", minRate, maxRate)
+	}
+	if c.Max < 0 || c.ParkAfter < 0 || c.NotAfter < 0 {
+		return invalid("cap, parking and deadline can't be negative")
 	}
 	if f := c.Filter; !f.Since.IsZero() && !f.Until.IsZero() && !f.Since.Before(f.Until) {
 		return invalid("no time is since %s and before %s", f.Since.Format(time.RFC3339), f.Until.Format(time.RFC3339))

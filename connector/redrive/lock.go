@@ -15,9 +15,11 @@ const (
 	lockPatience = time.Minute
 )
 
-// producer writes messages; see kafka.Client.Produce. *kafka.Session is one.
-type producer interface {
-	Produce(ctx context.Context, msgs []kafka.Message) error
+// transactor writes what belongs together or nothing of it. *kafka.Session is
+// one.
+type transactor interface {
+	Fence(ctx context.Context) error
+	Transact(ctx context.Context, msgs []kafka.Message, pos kafka.Position) error
 }
 
 var (
@@ -42,7 +44,7 @@ func (l *lock) Unjoined(err error)                              { l.unjoined(err
 // the group is rearranged, which it is when another run comes or goes, work is
 // told to end by its context and begins anew if the partition comes back. The
 // error is an *Error: CodeBusy where somebody else has the partition.
-func locked(ctx context.Context, c Cluster, cfg kafka.GroupConfig, work func(ctx context.Context, out producer) error) error {
+func locked(ctx context.Context, c Cluster, cfg kafka.GroupConfig, work func(ctx context.Context, out transactor) error) error {
 	inner, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	patience := time.AfterFunc(lockPatience, func() { cancel(&Error{Code: CodeBusy, Err: errNoLock}) })
@@ -57,7 +59,7 @@ func locked(ctx context.Context, c Cluster, cfg kafka.GroupConfig, work func(ctx
 		},
 		run: func(session context.Context, s *kafka.Session) error {
 			err := work(session, s)
-			if err != nil && inner.Err() == nil && CodeOf(err) == CodeInterrupted {
+			if err != nil && inner.Err() == nil && lost(err) {
 				return nil // the group is rearranged: join again
 			}
 			verdict <- err
@@ -84,4 +86,15 @@ func locked(ctx context.Context, c Cluster, cfg kafka.GroupConfig, work func(ctx
 		return cause
 	}
 	return &Error{Code: CodeInterrupted, Err: context.Cause(inner)}
+}
+
+// lost reports whether the partition is not this member's any more. How the last
+// transaction ended is in the journal then.
+func lost(err error) bool {
+	switch kafka.CodeOf(err) {
+	case kafka.CodeFenced, kafka.CodeOwnershipLost:
+		return true
+	default:
+		return CodeOf(err) == CodeInterrupted
+	}
 }

@@ -2,6 +2,7 @@ package redrive
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -86,11 +87,9 @@ func (j *job) walk(ctx context.Context, r Reader, each func(l letter) (more bool
 }
 
 // Run redrives. The report says what was done, also beside an error, which is an
-// *Error. Where ctx ends, the batch in hand is finished and noted first, so that
-// a later run goes on behind it. Between sending a batch and noting it lies the
-// one moment in which a crash makes a later run send a batch again; its requests
-// keep their ids, so what had succeeded is not called again and what is in
-// doubt is looked up.
+// *Error. Requests and their marks in the journal are one transaction, so a
+// reader under read_committed sees each dead letter redriven once, whatever ends
+// a run and whenever. Where ctx ends, the batch in hand is finished first.
 func Run(ctx context.Context, c Cluster, cfg Config) (Report, error) {
 	if cfg.Group == "" {
 		return Report{}, invalid("the group has no name")
@@ -99,7 +98,7 @@ func Run(ctx context.Context, c Cluster, cfg Config) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	r := &run{job: j, cluster: c, planned: j.report.Requests() + j.report.Parked}
+	r := &run{job: j, cluster: c, planned: j.report.Requests() + j.report.Parked, id: rand.Text(), refused: marks{}}
 	plan := j.report
 	j.report.Redriven, j.report.Parked, j.report.Calls = nil, 0, Calls{}
 	if r.planned == 0 {
@@ -122,6 +121,9 @@ type run struct {
 	planned int
 	done    int
 	due     time.Time // when the next batch may be sent
+	id      string    // of the run
+	commits int
+	refused marks // by Kafka
 }
 
 func (r *run) progress() {
@@ -154,7 +156,10 @@ func (r *run) topics(ctx context.Context, parking bool) error {
 
 // pass goes through the dead letters once, under the lock. It begins anew with
 // each lock: somebody else may have held it in between.
-func (r *run) pass(ctx context.Context, out producer) error {
+func (r *run) pass(ctx context.Context, out transactor) error {
+	if err := out.Fence(ctx); err != nil {
+		return kafkaFailed(ctx, err)
+	}
 	if err := r.journal.read(ctx, r.cluster, r.cfg.Topics.Journal); err != nil {
 		return err
 	}
@@ -167,7 +172,7 @@ func (r *run) pass(ctx context.Context, out producer) error {
 		return err
 	}
 	err := r.walk(ctx, r.cluster, func(l letter) (bool, error) {
-		if l.verdict != verdictRedrive && l.verdict != verdictPark {
+		if l.verdict != verdictRedrive && l.verdict != verdictPark || r.refused[l.mark] {
 			return true, nil
 		}
 		batch, bytes = append(batch, l), bytes+l.rec.Size()
@@ -192,60 +197,82 @@ func (r *run) batchSize() int {
 	return min(max(int(r.cfg.Rate/10), 1), maxBatch)
 }
 
-// flush sends a batch and notes it.
-func (r *run) flush(ctx context.Context, out producer, batch []letter) error {
+// flush sends a batch and notes it in the journal, in one transaction. A letter
+// that Kafka refuses for good is left out.
+func (r *run) flush(ctx context.Context, out transactor, batch []letter) error {
 	if len(batch) == 0 {
 		return nil
 	}
 	if err := r.pace(ctx, len(batch)); err != nil {
 		return err
 	}
-	// What has begun is finished: an interruption must not lose the marks.
-	ctx = context.WithoutCancel(ctx)
-	now := time.Now()
-	msgs := make([]kafka.Message, len(batch))
-	for i, l := range batch {
-		msgs[i] = r.message(l, now)
-	}
-	written := out.Produce(ctx, msgs)
-	sent, err := outcome(len(batch), written)
-	var notes []kafka.Message
-	for i, l := range batch {
-		switch {
-		case sent[i]:
-			notes = append(notes, r.note(l, msgs[i].Topic, now))
-			r.journal.marks[l.mark] = true
-			r.report.add(l)
-			r.done++
-		case err == nil:
-			r.report.refuse(l.refused(ReasonTooLarge, "Kafka refuses the record for good"))
+	ctx, release := grace(ctx)
+	defer release()
+	for len(batch) > 0 {
+		now := time.Now()
+		msgs := make([]kafka.Message, 0, 2*len(batch))
+		for _, l := range batch {
+			m := r.message(l, now)
+			msgs = append(msgs, m, r.note(l, m.Topic, now))
 		}
-	}
-	if len(notes) > 0 {
-		if failed := out.Produce(ctx, notes); failed != nil {
-			return &Error{Code: CodeUnnoted, Err: fmt.Errorf("%d requests were sent and could not be noted: %w", len(notes), errors.Join(failed, err))}
+		err := out.Transact(ctx, msgs, r.position())
+		poison, refused := errors.AsType[*kafka.PoisonError](err)
+		if err != nil && !refused {
+			return kafkaFailed(ctx, err)
 		}
+		if !refused {
+			for _, l := range batch {
+				r.journal.marks[l.mark] = true
+				r.report.add(l)
+				r.done++
+			}
+			break
+		}
+		batch = r.without(batch, poison.Indexes)
 	}
 	r.progress()
-	return kafkaFailed(ctx, err)
+	return nil
 }
 
-// outcome says which messages Kafka has. The error is nil where the rest is
-// refused for good.
-func outcome(n int, written error) (sent []bool, err error) {
-	sent = slices.Repeat([]bool{true}, n)
-	var not []int
-	if poison, ok := errors.AsType[*kafka.PoisonError](written); ok {
-		not = poison.Indexes
-	} else if unwritten, ok := errors.AsType[*kafka.UnwrittenError](written); ok {
-		not, err = unwritten.Indexes, written
-	} else if written != nil {
-		return make([]bool, n), written
+// without refuses the letters that have a message among the indexes, two a
+// letter, and returns the rest.
+func (r *run) without(batch []letter, indexes []int) []letter {
+	rest := make([]letter, 0, len(batch))
+	for i, l := range batch {
+		if slices.Contains(indexes, 2*i) || slices.Contains(indexes, 2*i+1) {
+			r.report.refuse(l.refused(ReasonTooLarge, "Kafka refuses the record for good"))
+			r.refused[l.mark] = true
+			continue
+		}
+		rest = append(rest, l)
 	}
-	for _, i := range not {
-		sent[i] = false
-	}
-	return sent, err
+	return rest
+}
+
+// position is what a transaction commits for the journal: nobody reads it, but
+// how one ended whose answer was lost is seen by it, so no two are the same.
+func (r *run) position() kafka.Position {
+	r.commits++
+	return kafka.Position{Offset: r.journal.next, Metadata: fmt.Sprintf("countersign-redrive.1/%s/%d", r.id, r.commits)}
+}
+
+// finishTime is how long a transaction that is under way at an interruption may
+// take to end. Where it takes longer, the journal says how it ended.
+const finishTime = 5 * time.Second
+
+// grace is a context that outlives the end of ctx by finishTime.
+func grace(ctx context.Context) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(finishTime)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel()
+		case <-longer.Done():
+		}
+	})
+	return longer, func() { stop(); cancel() }
 }
 
 // pace waits until n more may be sent. Time that was lost is not made up for.

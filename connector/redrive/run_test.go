@@ -4,12 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/countersign/countersign/connector/kafka"
 	"github.com/countersign/countersign/schemas"
@@ -236,7 +236,7 @@ func TestParking(t *testing.T) {
 			t.Errorf("%+v %v", r, err)
 		}
 		cfg := config()
-		cfg.Topics.DeadLetters, cfg.Topics.Parking, cfg.ParkAfter = topics.Parking, "parked.again", 0
+		cfg.Topics.DeadLetters, cfg.ParkAfter = topics.Parking, 0
 		if r, err := w.run(t.Context(), cfg); err != nil || r.Requests() != 2 {
 			t.Errorf("from the parking: %+v %v", r, err)
 		}
@@ -284,25 +284,44 @@ func TestTopicMadeAnewIsRedriven(t *testing.T) {
 	})
 }
 
-// The broker takes requests and refuses the journal: the run stops, and says
-// that it will repeat itself.
-func TestUnnotedIsSaid(t *testing.T) {
+// picky refuses a request for good.
+type picky struct {
+	id     string
+	calls  int
+	passed []kafka.Message
+}
+
+func (p *picky) Fence(context.Context) error { return nil }
+
+func (p *picky) Transact(_ context.Context, msgs []kafka.Message, _ kafka.Position) error {
+	p.calls++
+	for i, m := range msgs {
+		if m.Topic == topics.Requests && strings.Contains(string(m.Value), `"id":"`+p.id+`"`) {
+			return &kafka.PoisonError{Indexes: []int{i}, Err: errors.New("no")}
+		}
+	}
+	p.passed = append(p.passed, msgs...)
+	return nil
+}
+
+// What Kafka refuses for good is left out and named; the rest goes.
+func TestPoisonIsLeftOut(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		w.dead(many(3)...)
-		w.cluster.ControlKey(int16(kmsg.Produce), func(req kmsg.Request) (kmsg.Response, error, bool) {
-			w.cluster.KeepControl()
-			produce := req.(*kmsg.ProduceRequest)
-			for _, topic := range produce.Topics {
-				if topic.Topic == topics.Journal {
-					return nil, errors.New("gone"), true
-				}
+		w.dead(many(5)...)
+		j, err := survey(t.Context(), w.client, config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := &run{job: j, cluster: w.client, planned: 5, refused: marks{}}
+		j.report = Report{Refused: map[Reason]int{}}
+		out := &picky{id: "r2"}
+		for range 2 { // a second pass takes nothing that the first had in hand
+			if err := r.pass(t.Context(), out); err != nil {
+				t.Fatal(err)
 			}
-			return nil, nil, false
-		})
-		r, err := w.run(t.Context(), config())
-		wantCode(t, err, CodeUnnoted)
-		if r.Requests() != 3 {
-			t.Errorf("%+v", r)
+		}
+		if len(out.passed) != 8 || out.calls != 2 || j.report.Requests() != 4 || j.report.Refused[ReasonTooLarge] != 1 || j.report.Refusals[0].RequestID != "r2" {
+			t.Errorf("%d messages in %d calls, %+v", len(out.passed), out.calls, j.report)
 		}
 	})
 }
@@ -315,6 +334,8 @@ func TestRunRefuses(t *testing.T) {
 			"no topic":     func(c *Config) { c.Topics.Parking = "" },
 			"one topic":    func(c *Config) { c.Topics.Parking = c.Topics.DeadLetters },
 			"negative":     func(c *Config) { c.Rate = -1 },
+			"no number":    func(c *Config) { c.Rate = math.NaN() },
+			"hardly ever":  func(c *Config) { c.Rate = 1e-300 },
 			"no time":      func(c *Config) { c.Filter.Since, c.Filter.Until = time.Unix(2, 0), time.Unix(1, 0) },
 			"wide journal": func(c *Config) { c.Topics.Journal, c.Topics.Requests = "requests", "other" },
 		} {
@@ -358,4 +379,37 @@ func pass(t *testing.T, d time.Duration) {
 	case <-t.Context().Done():
 	}
 	synctest.Wait()
+}
+
+// stopped ends the run in the middle of a transaction.
+type stopped struct {
+	stop func()
+	t    *testing.T
+}
+
+func (s stopped) Fence(context.Context) error { return nil }
+
+func (s stopped) Transact(ctx context.Context, _ []kafka.Message, _ kafka.Position) error {
+	s.stop()
+	began := time.Now()
+	<-ctx.Done()
+	if left := time.Since(began); left != finishTime {
+		s.t.Errorf("a transaction under way had %s to end, want %s", left, finishTime)
+	}
+	return ctx.Err()
+}
+
+// An interruption gives the transaction under way its time, and no more.
+func TestInterruptionLetsATransactionEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.dead(many(5)...)
+		j, err := survey(t.Context(), w.client, config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		r := &run{job: j, cluster: w.client, planned: 5, refused: marks{}}
+		wantCode(t, r.pass(ctx, stopped{stop: stop, t: t}), CodeInterrupted)
+	})
 }
