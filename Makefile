@@ -12,6 +12,9 @@ GOLANGCI_LINT := .bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
 # make test PKG=./ratelimit, make fuzz FUZZTIME=5m, make demo ARGS=--faults
 PKG ?= ./...
 ARGS ?=
+ROUNDS ?= 20
+SEED ?= 0
+DELIVERY ?= exactly_once
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 
@@ -72,6 +75,10 @@ check-generated: ## Fail where generated code is older than its source
 tidy-check: ## Fail where go.mod or go.sum is not what the imports ask for
 	go mod tidy -diff
 	go -C internal/protogen mod tidy -diff
+
+.PHONY: chaos
+chaos: ## Strike real hosts at random moments, then count (ROUNDS=20 SEED=n DELIVERY=at_least_once)
+	go test ./integration -run '^TestChaos$$' -count=1 -v -timeout 6h -args -chaos.rounds=$(ROUNDS) -chaos.seed=$(SEED) -chaos.delivery=$(DELIVERY)
 
 .PHONY: smoke
 smoke: ## Run the demo twice, with and without faults, and check its figures

@@ -372,6 +372,7 @@ type rig struct {
 	abort    func()
 	stopped  chan error
 	stopProb func()
+	room     *ledgerRoom
 }
 
 func testAccountConfig() AccountConfig {
@@ -384,7 +385,7 @@ func testAccountConfig() AccountConfig {
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
-	r := &rig{t: t, log: newModelLog(t), api: &modelAPI{}}
+	r := &rig{t: t, log: newModelLog(t), api: &modelAPI{}, room: newLedgerRoom(100000)}
 	r.cfg = laneConfig{
 		window:   WindowConfig{Span: 1024, Records: 10000},
 		retry:    RetryConfig{Attempts: 6, Elapsed: time.Minute, Base: 100 * time.Millisecond, Cap: 5 * time.Second},
@@ -424,7 +425,7 @@ func pass(d time.Duration) { <-time.After(d) }
 func (r *rig) deps() laneDeps {
 	return laneDeps{
 		source: r.src, delivery: r.log, memory: r.log.memory(), lease: freeLease{},
-		ledger: newLedger(2*time.Hour, newLedgerRoom(1000)),
+		ledger: newLedger(2*time.Hour, r.room),
 	}
 }
 

@@ -43,7 +43,9 @@ type world struct {
 
 func newWorld(t testing.TB, api emulator.Config) *world {
 	t.Helper()
-	b, err := broker.Start(broker.Config{Topics: map[string]int32{requests: partitions, results: partitions, deadLetters: 1, ledger: partitions, positions: partitions}})
+	b, err := broker.Start(broker.Config{Topics: map[string]int32{
+		requests: partitions, results: partitions, deadLetters: 1, ledger: partitions, positions: partitions,
+	}})
 	must(t, err)
 	t.Cleanup(b.Close)
 	e, err := emulator.New(api)
@@ -75,8 +77,6 @@ func (w *world) config() connector.Config {
 			Brokers: w.broker.Addrs(), SessionTimeout: 12 * time.Second, RebalanceTimeout: 20 * time.Second,
 		},
 		DrainTimeout: 5 * time.Second,
-		// The emulator shows a challenge at once.
-		Recovery: connector.RecoveryConfig{Settle: time.Second, Apart: 200 * time.Millisecond},
 		Accounts: map[string]connector.AccountConfig{"main": {
 			AccountSID: emulator.DefaultAccountSID, AuthToken: emulator.DefaultAuthToken, BaseURL: w.api.URL(),
 			Breaker: connector.BreakerConfig{Open: 500 * time.Millisecond},

@@ -15,6 +15,7 @@ import (
 type faultFlags struct {
 	file    string
 	latency string
+	late    string
 	set     emulator.Faults
 }
 
@@ -29,6 +30,8 @@ var rateFlags = []struct {
 	{"reset-before-rate", "whose connection is reset, not carried out", func(f *emulator.Faults) *float64 { return &f.ResetBeforeRate }},
 	{"reset-after-rate", "carried out, then reset", func(f *emulator.Faults) *float64 { return &f.ResetAfterRate }},
 	{"garbled-rate", "carried out and answered with no JSON", func(f *emulator.Faults) *float64 { return &f.GarbledRate }},
+	{"late-rate", "carried out late, and answered then", func(f *emulator.Faults) *float64 { return &f.LateRate }},
+	{"reset-late-rate", "whose connection is reset at once, carried out late", func(f *emulator.Faults) *float64 { return &f.ResetLateRate }},
 }
 
 // durationFlags name the flags that are durations.
@@ -38,12 +41,17 @@ var durationFlags = []struct {
 }{
 	{"retry-after", "Retry-After of a 429 (default: none)", func(f *emulator.Faults) *time.Duration { return &f.RetryAfter }},
 	{"list-lag", "how long a new challenge is missing from lists", func(f *emulator.Faults) *time.Duration { return &f.ListLag }},
+	{"list-lag-max", "above --list-lag: each challenge has a lag of its own between the two", func(f *emulator.Faults) *time.Duration { return &f.ListLagMax }},
+	{"purge-age", "after how long a challenge vanishes (default: never)", func(f *emulator.Faults) *time.Duration { return &f.PurgeAge }},
 }
 
 func (f *faultFlags) register(cmd *cobra.Command) {
 	fl := cmd.Flags()
 	fl.StringVar(&f.file, "faults", "", "JSON `file` of faults, as POST /_emulator/faults takes it; flags win")
 	fl.StringVar(&f.latency, "latency", "", "added to each call: a `duration`, or two as in 20ms-200ms")
+	fl.StringVar(&f.late, "late", "", "how late the two late rates are: a `duration`, or two as in 1s-3s")
+	fl.Float64Var(&f.set.ListLagRate, "list-lag-rate", 0, "share of challenges that lag (default: all)")
+	fl.Float64Var(&f.set.PurgeRate, "purge-rate", 0, "share of challenges that vanish (default: all)")
 	for _, r := range rateFlags {
 		fl.Float64Var(r.field(&f.set), r.name, 0, "share of calls, 0 to 1, "+r.usage)
 	}
@@ -68,22 +76,41 @@ func (f faultFlags) faults(cmd *cobra.Command) (emulator.Faults, error) {
 			*d.field(&all) = *d.field(&f.set)
 		}
 	}
-	if f.latency != "" {
-		low, high, between := strings.Cut(f.latency, "-")
-		if !between {
-			high = low
-		}
-		var errLow, errHigh error
-		all.Latency.Min, errLow = time.ParseDuration(low)
-		all.Latency.Max, errHigh = time.ParseDuration(high)
-		if errLow != nil || errHigh != nil {
-			return all, usagef("--latency must be a duration, or two as in 20ms-200ms")
-		}
+	if cmd.Flags().Changed("list-lag-rate") {
+		all.ListLagRate = f.set.ListLagRate
+	}
+	if cmd.Flags().Changed("purge-rate") {
+		all.PurgeRate = f.set.PurgeRate
+	}
+	if err := spanFlag("latency", f.latency, &all.Latency.Min, &all.Latency.Max); err != nil {
+		return all, err
+	}
+	if err := spanFlag("late", f.late, &all.LateMin, &all.LateMax); err != nil {
+		return all, err
 	}
 	if err := all.Validate(); err != nil {
 		return all, &usageError{err: err}
 	}
 	return all, nil
+}
+
+// spanFlag reads one duration for both, or two with a dash between them. An
+// empty text changes nothing.
+func spanFlag(name, text string, from, to *time.Duration) error {
+	if text == "" {
+		return nil
+	}
+	low, high, between := strings.Cut(text, "-")
+	if !between {
+		high = low
+	}
+	var errLow, errHigh error
+	*from, errLow = time.ParseDuration(low)
+	*to, errHigh = time.ParseDuration(high)
+	if errLow != nil || errHigh != nil {
+		return usagef("--%s must be a duration, or two as in 20ms-200ms", name)
+	}
+	return nil
 }
 
 func (f faultFlags) fromFile() (emulator.Faults, error) {

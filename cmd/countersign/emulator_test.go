@@ -130,7 +130,8 @@ func TestEmulatorTakesItsAccountFromTheEnvironment(t *testing.T) {
 func TestEmulatorFaults(t *testing.T) {
 	file := writeFile(t, "faults.json", `{"throttle_rate":0.5,"reset_after_rate":0.2,"server_error_status":503,"latency":{"max":"1s"}}`)
 	e := start(t, "emulator", "--listen", "127.0.0.1:0", "--faults", file, "--throttle-rate", "0.25", "--latency", "10ms-20ms",
-		"--retry-after", "2s", "--list-lag", "1s", "--garbled-rate", "0.1")
+		"--retry-after", "2s", "--list-lag", "1s", "--garbled-rate", "0.1", "--late", "1s-3s", "--late-rate", "0.1", "--reset-late-rate", "0.05",
+		"--list-lag-max", "2s", "--list-lag-rate", "0.5", "--purge-age", "1h", "--purge-rate", "0.25")
 	_, body := get(t, e.field(t, "base_url")+"/_emulator/faults")
 	faults, err := emulator.DecodeFaults(strings.NewReader(body))
 	if err != nil {
@@ -140,7 +141,8 @@ func TestEmulatorFaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"latency":{"min":"10ms","max":"20ms"},"throttle_rate":0.25,"retry_after":"2s","server_error_status":503,"reset_after_rate":0.2,"garbled_rate":0.1,"list_lag":"1s"}`
+	want := `{"latency":{"min":"10ms","max":"20ms"},"throttle_rate":0.25,"retry_after":"2s","server_error_status":503,"reset_after_rate":0.2,"garbled_rate":0.1,"late_rate":0.1,"reset_late_rate":0.05,"late_min":"1s","late_max":"3s",` +
+		`"list_lag":"1s","list_lag_max":"2s","list_lag_rate":0.5,"purge_age":"1h0m0s","purge_rate":0.25}`
 	if string(text) != want {
 		t.Errorf("got  %s\nwant %s", text, want)
 	}
@@ -156,6 +158,8 @@ func TestEmulatorRefuses(t *testing.T) {
 		"rate above one":    {[]string{"--throttle-rate", "1.5"}, "throttle_rate"},
 		"rates above one":   {[]string{"--throttle-rate", "0.6", "--garbled-rate", "0.6"}, "add up"},
 		"latency":           {[]string{"--latency", "slow"}, "--latency must be"},
+		"late":              {[]string{"--late", "1s-"}, "--late must be"},
+		"late backwards":    {[]string{"--late", "2s-1s"}, "late_max"},
 		"latency backwards": {[]string{"--latency", "20ms-10ms"}, "latency.max"},
 		"identity":          {[]string{"--push-factor", "x"}, "--push-factor x"},
 		"secret":            {[]string{"--totp-factor", "customer-0001=!"}, "Base32"},

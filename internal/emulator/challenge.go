@@ -15,7 +15,7 @@ const (
 )
 
 // challenge is under its entity's lock, except for what never changes: sid,
-// seq, factor, made, created, expires, details and hidden.
+// seq, factor, made, created, expires, details, hidden and luck.
 type challenge struct {
 	sid     string
 	seq     uint64
@@ -25,6 +25,7 @@ type challenge struct {
 	expires time.Time
 	details *detailsView
 	hidden  json.RawMessage
+	luck    luck
 
 	updated       time.Time
 	responded     time.Time
@@ -142,6 +143,10 @@ func (x *exchange) challenge() (*entity, *challenge, challenge, *apiError) {
 	ent.mu.Lock()
 	defer ent.mu.Unlock()
 	c := ent.bySID[x.route.sid]
+	if c != nil && x.purged(c) {
+		x.e.stats.fault(FaultPurge)
+		c = nil
+	}
 	if c == nil {
 		return nil, nil, challenge{}, x.notFound(codeChallengeMissing)
 	}
@@ -157,4 +162,9 @@ func fetchChallenge(x *exchange) (answer, *apiError) {
 		status: 200, body: x.view(ent, now, x.e.cfg.Now()),
 		header: [][2]string{{"Twilio-Verify-Signature-Fields", strings.Join(x.e.cfg.SignatureFields, ",")}},
 	}, nil
+}
+
+// purged reports whether the challenge has vanished for callers.
+func (x *exchange) purged(c *challenge) bool {
+	return c.luck.purged(x.e.cfg.Now().Sub(c.made), x.e.faults.Load())
 }

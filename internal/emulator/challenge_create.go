@@ -45,7 +45,7 @@ func createChallenge(x *exchange) (answer, *apiError) {
 	}
 	x.logged = x.e.log.add(Created{
 		SID: c.sid, AccountSID: ent.key.account, ServiceSID: ent.key.service, Identity: ent.identity,
-		FactorSID: c.factor.sid, HiddenDetails: req.hiddenMap, At: now,
+		FactorSID: c.factor.sid, HiddenDetails: req.hiddenMap, At: now, Fault: x.plan.struck(),
 	})
 	x.e.stats.creates.Add(1)
 	return answer{status: 201, body: x.view(ent, c, now)}, nil
@@ -158,7 +158,7 @@ func (x *exchange) addChallenge(ent *entity, req createRequest, now time.Time) (
 	created := now.Truncate(time.Second)
 	c := &challenge{
 		sid: newSID("YC"), factor: f, made: now, created: created, updated: created, expires: req.expires,
-		details: req.details, hidden: req.hidden,
+		details: req.details, hidden: req.hidden, luck: x.plan.luck,
 	}
 	if c.expires.IsZero() {
 		c.expires = created.Add(defaultLifetime)

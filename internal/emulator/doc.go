@@ -42,6 +42,6 @@
 //
 // # Memory
 //
-// Challenges stay until their entity is deleted, about one kilobyte each, and the log of
-// created challenges grows by about 400 bytes each unless Config.LogLimit caps it.
+// Challenges stay until their entity is deleted, about one kilobyte each, those that
+// Faults.PurgeAge hides too. The log of created challenges grows by about 400 bytes each unless Config.LogLimit caps it.
 package emulator

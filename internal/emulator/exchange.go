@@ -17,6 +17,7 @@ type exchange struct {
 	account    *account
 	fromDevice bool
 	start      time.Time
+	plan       plan
 	logged     uint64 // sequence number of the challenge that was made; zero: none
 }
 
@@ -71,6 +72,7 @@ func (x *exchange) serve() {
 		}
 		p = x.e.dice.roll(op, faults)
 	}
+	x.plan = p
 	x.carryOut(op, handle, p, faults)
 }
 
@@ -92,7 +94,11 @@ func (x *exchange) carryOut(op Operation, handle func(*exchange) (answer, *apiEr
 	case FaultResetBefore:
 		x.reset()
 		return
+	case FaultResetLate:
+		x.resetLate(op, handle, p)
+		return
 	}
+	x.e.sleep(p.late)
 	x.e.hook(x.e.cfg.BeforeWork, op, x.r)
 	if x.line.isCut() { // a dead API does nothing more
 		x.reset()
@@ -114,6 +120,20 @@ func (x *exchange) carryOut(op Operation, handle func(*exchange) (answer, *apiEr
 		return
 	}
 	x.respond(a, p)
+}
+
+// resetLate does the work when its caller has long gone. The answer is
+// nobody's.
+func (x *exchange) resetLate(op Operation, handle func(*exchange) (answer, *apiError), p plan) {
+	// Where the connection can't be taken over, resetting panics, which ends the
+	// handler: the work is then done behind it, and the caller hears of the end last.
+	defer func() {
+		x.e.sleep(p.late)
+		x.e.hook(x.e.cfg.BeforeWork, op, x.r)
+		_, _ = handle(x)
+		x.e.hook(x.e.cfg.AfterWork, op, x.r)
+	}()
+	x.reset()
 }
 
 // endpoint finds what serves the route. An unknown route or method is served

@@ -26,6 +26,18 @@ const (
 	FaultGarbled FaultKind = "garbled"
 	// FaultSlowBody stops for Faults.SlowBody in the middle of the answer's body.
 	FaultSlowBody FaultKind = "slow_body"
+	// FaultLate carries the request out Faults.LateMin to LateMax after it came, and
+	// answers then. A caller that gave up meanwhile does not stop it.
+	FaultLate FaultKind = "late"
+	// FaultResetLate resets the connection at once and carries the request out
+	// LateMin to LateMax after that.
+	FaultResetLate FaultKind = "reset_late"
+	// FaultListLag hides what a create makes from lists, for as long as
+	// Faults.ListLag and ListLagMax allow. It counts lists that left something out.
+	FaultListLag FaultKind = "list_lag"
+	// FaultPurge makes what a create makes vanish: by a script at once, by
+	// Faults.PurgeAge later. It counts calls that missed what has vanished.
+	FaultPurge FaultKind = "purge"
 	// FaultTail counts answers that Latency.Tail delayed. It can't be scripted.
 	FaultTail FaultKind = "latency_tail"
 	// FaultConcurrency counts 429s from Faults.Concurrency. It can't be scripted.
@@ -37,7 +49,7 @@ const (
 func faultKinds() []FaultKind {
 	return []FaultKind{
 		FaultThrottle, FaultServerError, FaultServerErrorAfter, FaultResetBefore, FaultResetAfter,
-		FaultGarbled, FaultSlowBody, FaultTail, FaultConcurrency, FaultUnavailable,
+		FaultGarbled, FaultSlowBody, FaultLate, FaultResetLate, FaultListLag, FaultPurge, FaultTail, FaultConcurrency, FaultUnavailable,
 	}
 }
 
@@ -70,8 +82,20 @@ type Faults struct {
 	// SlowBodyRate is the share, of those answered at all, whose body stops half-way for SlowBody.
 	SlowBodyRate float64
 	SlowBody     time.Duration
-	// ListLag hides a challenge from lists for that long after it was made.
-	ListLag time.Duration
+	// LateRate and ResetLateRate are the shares that are carried out LateMin to
+	// LateMax late: answered then, or reset at once. The delay comes on top of Latency.
+	LateRate, ResetLateRate float64
+	LateMin, LateMax        time.Duration
+	// ListLag hides a challenge from lists for that long after it was made. With
+	// a ListLagMax above it, each challenge has a lag of its own between the two.
+	// ListLagRate is the share of challenges that lag; zero: all.
+	ListLag, ListLagMax time.Duration
+	ListLagRate         float64
+	// PurgeAge makes a challenge vanish from fetches, updates and lists that long after
+	// it was made. Zero: none vanishes by its age. PurgeRate is the share of
+	// challenges that do; zero: all.
+	PurgeAge  time.Duration
+	PurgeRate float64
 	// Concurrency answers 429/20429 to a call while that many calls of its
 	// account are being processed. Zero: no limit.
 	Concurrency int
@@ -101,6 +125,10 @@ func (f Faults) Validate() error {
 		{"reset_before_rate", f.ResetBeforeRate},
 		{"reset_after_rate", f.ResetAfterRate},
 		{"garbled_rate", f.GarbledRate},
+		{"late_rate", f.LateRate},
+		{"reset_late_rate", f.ResetLateRate},
+		{"list_lag_rate", f.ListLagRate},
+		{"purge_rate", f.PurgeRate},
 		{"slow_body_rate", f.SlowBodyRate},
 		{"latency.tail_rate", f.Latency.TailRate},
 		{"latency.after_share", f.Latency.AfterShare},
@@ -111,7 +139,7 @@ func (f Faults) Validate() error {
 		}
 	}
 	exclusive := 0.0
-	for _, r := range rates[:6] {
+	for _, r := range rates[:8] {
 		exclusive += r.rate
 	}
 	if exclusive > 1+1e-9 {
@@ -137,6 +165,7 @@ func (f Faults) Validate() error {
 func (f Faults) validateDurations() error {
 	for name, d := range map[string]time.Duration{
 		"retry_after": f.RetryAfter, "slow_body": f.SlowBody, "list_lag": f.ListLag,
+		"late_min": f.LateMin, "list_lag_max": f.ListLagMax, "purge_age": f.PurgeAge,
 		"latency.fixed": f.Latency.Fixed, "latency.min": f.Latency.Min,
 		"latency.max": f.Latency.Max, "latency.tail": f.Latency.Tail,
 	} {
@@ -146,6 +175,12 @@ func (f Faults) validateDurations() error {
 	}
 	if f.Latency.Max < f.Latency.Min {
 		return failf(CodeFaults, "latency.max is %v, below latency.min %v", f.Latency.Max, f.Latency.Min)
+	}
+	if f.LateMax < f.LateMin {
+		return failf(CodeFaults, "late_max is %v, below late_min %v", f.LateMax, f.LateMin)
+	}
+	if f.ListLagMax != 0 && f.ListLagMax < f.ListLag {
+		return failf(CodeFaults, "list_lag_max is %v, below list_lag %v", f.ListLagMax, f.ListLag)
 	}
 	return nil
 }
@@ -182,7 +217,8 @@ func (e *Emulator) Faults() Faults {
 
 // Script sets the fates of the next calls of one of the four challenge
 // operations, one each and in order, before any rate is drawn for them. Device calls
-// consume a fate too only where Faults.Devices is set.
+// consume a fate too only where Faults.Devices is set. FaultListLag and FaultPurge are for
+// creates; FaultNone spares a create both.
 func (e *Emulator) Script(op Operation, kinds ...FaultKind) error {
 	if !op.isChallenge() {
 		return failf(CodeFaults, "operation %q can't be scripted", op)
@@ -192,6 +228,10 @@ func (e *Emulator) Script(op Operation, kinds ...FaultKind) error {
 		case FaultTail, FaultConcurrency, FaultUnavailable:
 			return failf(CodeFaults, "fault %q can't be scripted", k)
 		case FaultNone:
+		case FaultListLag, FaultPurge:
+			if op != OperationCreate {
+				return failf(CodeFaults, "fault %q is for creates", k)
+			}
 		default:
 			if !slices.Contains(faultKinds(), k) {
 				return failf(CodeFaults, "unknown fault %q", k)

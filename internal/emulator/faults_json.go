@@ -41,7 +41,15 @@ type faultsJSON struct {
 	GarbledRate          float64     `json:"garbled_rate,omitempty"`
 	SlowBodyRate         float64     `json:"slow_body_rate,omitempty"`
 	SlowBody             span        `json:"slow_body,omitempty"`
+	LateRate             float64     `json:"late_rate,omitempty"`
+	ResetLateRate        float64     `json:"reset_late_rate,omitempty"`
+	LateMin              span        `json:"late_min,omitempty"`
+	LateMax              span        `json:"late_max,omitempty"`
 	ListLag              span        `json:"list_lag,omitempty"`
+	ListLagMax           span        `json:"list_lag_max,omitempty"`
+	ListLagRate          float64     `json:"list_lag_rate,omitempty"`
+	PurgeAge             span        `json:"purge_age,omitempty"`
+	PurgeRate            float64     `json:"purge_rate,omitempty"`
 	Concurrency          int         `json:"concurrency,omitempty"`
 }
 
@@ -58,7 +66,9 @@ func (f Faults) MarshalJSON() ([]byte, error) {
 		ServerErrorStatus: f.ServerErrorStatus,
 		ResetBeforeRate:   f.ResetBeforeRate, ResetAfterRate: f.ResetAfterRate, GarbledRate: f.GarbledRate,
 		SlowBodyRate: f.SlowBodyRate, SlowBody: span(f.SlowBody),
-		ListLag: span(f.ListLag), Concurrency: f.Concurrency,
+		LateRate: f.LateRate, ResetLateRate: f.ResetLateRate, LateMin: span(f.LateMin), LateMax: span(f.LateMax),
+		ListLag: span(f.ListLag), ListLagMax: span(f.ListLagMax), ListLagRate: f.ListLagRate,
+		PurgeAge: span(f.PurgeAge), PurgeRate: f.PurgeRate, Concurrency: f.Concurrency,
 	})
 }
 
@@ -82,7 +92,10 @@ func (f *Faults) UnmarshalJSON(data []byte) error {
 		ServerErrorStatus: w.ServerErrorStatus,
 		ResetBeforeRate:   w.ResetBeforeRate, ResetAfterRate: w.ResetAfterRate, GarbledRate: w.GarbledRate,
 		SlowBodyRate: w.SlowBodyRate, SlowBody: time.Duration(w.SlowBody),
-		ListLag: time.Duration(w.ListLag), Concurrency: w.Concurrency,
+		LateRate: w.LateRate, ResetLateRate: w.ResetLateRate,
+		LateMin: time.Duration(w.LateMin), LateMax: time.Duration(w.LateMax),
+		ListLag: time.Duration(w.ListLag), ListLagMax: time.Duration(w.ListLagMax), ListLagRate: w.ListLagRate,
+		PurgeAge: time.Duration(w.PurgeAge), PurgeRate: w.PurgeRate, Concurrency: w.Concurrency,
 	}
 	return nil
 }

@@ -40,6 +40,15 @@ func TestFaultsValidate(t *testing.T) {
 		"negative retry":      {emulator.Faults{RetryAfter: -1}, false},
 		"negative slow body":  {emulator.Faults{SlowBody: -1}, false},
 		"negative list lag":   {emulator.Faults{ListLag: -1}, false},
+		"negative late":       {emulator.Faults{LateMin: -1}, false},
+		"late backwards":      {emulator.Faults{LateMin: second}, false},
+		"late rate":           {emulator.Faults{LateRate: 1.1}, false},
+		"late rates":          {emulator.Faults{LateRate: 0.6, ResetLateRate: 0.6}, false},
+		"lag from to":         {emulator.Faults{ListLag: second, ListLagMax: second, ListLagRate: 1}, true},
+		"lag backwards":       {emulator.Faults{ListLag: second, ListLagMax: 1}, false},
+		"lag rate":            {emulator.Faults{ListLagRate: -1}, false},
+		"negative purge":      {emulator.Faults{PurgeAge: -1}, false},
+		"purge rate":          {emulator.Faults{PurgeRate: 1.1}, false},
 		"status 499":          {emulator.Faults{ServerErrorStatus: 499}, false},
 		"status 500":          {emulator.Faults{ServerErrorStatus: 500}, true},
 		"status 599":          {emulator.Faults{ServerErrorStatus: 599}, true},
@@ -74,16 +83,22 @@ func TestFaultsAsJSON(t *testing.T) {
 		f := emulator.Faults{
 			Operations:        rapid.SliceOf(rapid.SampledFrom([]emulator.Operation{"create", "fetch", "list", "update"})).Draw(t, "operations"),
 			Devices:           rapid.Bool().Draw(t, "devices"),
-			ThrottleRate:      rapid.Float64Range(0, 0.16).Draw(t, "throttle"),
+			ThrottleRate:      rapid.Float64Range(0, 0.13).Draw(t, "throttle"),
 			RetryAfter:        duration("retry"),
-			ServerErrorRate:   rapid.Float64Range(0, 0.16).Draw(t, "error"),
+			ServerErrorRate:   rapid.Float64Range(0, 0.13).Draw(t, "error"),
 			ServerErrorStatus: rapid.SampledFrom([]int{0, 500, 503, 599}).Draw(t, "status"),
-			ResetBeforeRate:   rapid.Float64Range(0, 0.16).Draw(t, "before"),
-			ResetAfterRate:    rapid.Float64Range(0, 0.16).Draw(t, "after"),
-			GarbledRate:       rapid.Float64Range(0, 0.16).Draw(t, "garbled"),
+			ResetBeforeRate:   rapid.Float64Range(0, 0.13).Draw(t, "before"),
+			ResetAfterRate:    rapid.Float64Range(0, 0.13).Draw(t, "after"),
+			GarbledRate:       rapid.Float64Range(0, 0.13).Draw(t, "garbled"),
 			SlowBodyRate:      rapid.Float64Range(0, 1).Draw(t, "slow"),
 			SlowBody:          duration("slow body"),
+			LateRate:          rapid.Float64Range(0, 0.13).Draw(t, "late"),
+			ResetLateRate:     rapid.Float64Range(0, 0.03).Draw(t, "reset late"),
+			LateMax:           duration("late max"),
 			ListLag:           duration("lag"),
+			ListLagRate:       rapid.Float64Range(0, 1).Draw(t, "lag rate"),
+			PurgeAge:          duration("purge"),
+			PurgeRate:         rapid.Float64Range(0, 1).Draw(t, "purge rate"),
 			Concurrency:       rapid.IntRange(0, 100).Draw(t, "concurrency"),
 			Latency: emulator.Latency{
 				Fixed: duration("fixed"), Max: duration("max"), Tail: duration("tail"),
@@ -91,6 +106,7 @@ func TestFaultsAsJSON(t *testing.T) {
 			},
 		}
 		f.ServerErrorAfterRate = f.ServerErrorRate
+		f.ListLagMax, f.LateMin = f.ListLag+duration("more lag"), f.LateMax/2
 		if len(f.Operations) == 0 {
 			f.Operations = nil
 		}

@@ -50,7 +50,28 @@ func listChallenges(x *exchange) (answer, *apiError) {
 
 // cutChallenges takes one page. The entity is locked.
 func (x *exchange) cutChallenges(ent *entity, p pageRequest, now time.Time, factorSID, status string, desc bool) (window[*challenge], *apiError) {
-	lag := x.e.faults.Load().ListLag
+	faults := x.e.faults.Load()
+	var lagged, purged bool
+	shown := func(c *challenge) bool {
+		age := now.Sub(c.made)
+		if c.luck.purged(age, faults) {
+			purged = true
+			return false
+		}
+		if age < c.luck.lagging(faults) {
+			lagged = true
+			return false
+		}
+		return true
+	}
+	defer func() {
+		if lagged {
+			x.e.stats.fault(FaultListLag)
+		}
+		if purged {
+			x.e.stats.fault(FaultPurge)
+		}
+	}()
 	n := len(ent.challenges)
 	index := func(i int) int {
 		if desc {
@@ -71,8 +92,7 @@ func (x *exchange) cutChallenges(ent *entity, p pageRequest, now time.Time, fact
 		length: n,
 		at:     func(i int) *challenge { return ent.challenges[index(i)] },
 		matches: func(c *challenge) bool {
-			return (factorSID == "" || c.factor.sid == factorSID) && (status == "" || c.status(now) == status) &&
-				(lag == 0 || !now.Before(c.made.Add(lag)))
+			return (factorSID == "" || c.factor.sid == factorSID) && (status == "" || c.status(now) == status) && shown(c)
 		},
 		sid: func(c *challenge) string { return c.sid },
 	}.cut(start, p.size), nil

@@ -112,6 +112,9 @@ type Created struct {
 	FactorSID     string            `json:"factor_sid"`
 	HiddenDetails map[string]string `json:"hidden_details"`
 	At            time.Time         `json:"at"`
+	// Fault struck the call that made it, or hides the challenge itself by a script.
+	// Empty: none did.
+	Fault FaultKind `json:"fault,omitempty"`
 	// Answered says that some answer to the create was handed to a connection that
 	// stood, which is no proof that the caller read it. It is false until then, and
 	// stays false where the call was reset. Whoever has read an answer finds it true.

@@ -1,0 +1,258 @@
+package connector
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/countersign/countersign/connector/challenge/read"
+	"github.com/countersign/countersign/schemas"
+)
+
+// madeFor is the challenge that a create with the given event would have made.
+func madeFor(t testing.TB, event []byte, change func(*read.Challenge)) read.Challenge {
+	t.Helper()
+	req, _, err := schemas.DecodeRequest(event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	c := read.Challenge{
+		SID: testSID, FactorSID: req.Create.FactorSID, DateCreated: &now, Status: read.StatusPending,
+		Details:       &read.Details{Message: req.Create.Details.Message},
+		HiddenDetails: read.Properties{schemas.MarkerKey: newMarker(testConfig()).mark(req)},
+		Raw:           json.RawMessage(`{"sid":"` + testSID + `","status":"pending"}`),
+	}
+	if change != nil {
+		change(&c)
+	}
+	return c
+}
+
+var errLostAnswer = &read.CallError{Code: read.CodeNoAnswer, Sent: true, Err: errors.New("connection reset")}
+
+// TestAdoption: a create whose answer was lost is adopted exactly when the API
+// shows its own challenge; whatever only looks like it is not.
+func TestAdoption(t *testing.T) {
+	event := createEvent(t, "r", "identity-1")
+	for _, tc := range []struct {
+		name   string
+		change func(*read.Challenge)
+		adopt  bool
+	}{
+		{"its own", nil, true},
+		{"a marker of another deployment", func(c *read.Challenge) {
+			cfg := testConfig()
+			cfg.Recovery.Deployment = "other"
+			req, _, _ := schemas.DecodeRequest(event)
+			c.HiddenDetails = read.Properties{schemas.MarkerKey: newMarker(cfg).mark(req)}
+		}, false},
+		{"a user's own marker", func(c *read.Challenge) { c.HiddenDetails = read.Properties{schemas.MarkerKey: "mine"} }, false},
+		{"no marker", func(c *read.Challenge) { c.HiddenDetails = nil }, false},
+		{"the id with another body", func(c *read.Challenge) {
+			req, _, _ := schemas.DecodeRequest(event)
+			req.Create.Details.Message = "Pay?"
+			c.HiddenDetails = read.Properties{schemas.MarkerKey: newMarker(testConfig()).mark(req)}
+		}, false},
+		{"another factor", func(c *read.Challenge) { c.FactorSID = strings.Replace(testFactor, "a", "b", 1) }, false},
+		{"another text", func(c *read.Challenge) { c.Details = &read.Details{Message: "Pay?"} }, false},
+		{"more fields", func(c *read.Challenge) { c.Details.Fields = []read.Field{{Label: "a", Value: "b"}} }, false},
+		{"older than its record", func(c *read.Challenge) {
+			old := time.Now().Add(-creationTolerance - time.Second)
+			c.DateCreated = &old
+		}, false},
+		{"without a date", func(c *read.Challenge) { c.DateCreated = nil }, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				shown := madeFor(t, event, tc.change)
+				r.api.seen = func(context.Context, query) (sighting, error) {
+					return sighting{challenges: []read.Challenge{shown}, complete: true, date: time.Now()}, nil
+				}
+				r.api.answer = func(_ context.Context, _ *schemas.Request, n int) (answer, error) {
+					if n == 1 {
+						return answer{}, errLostAnswer
+					}
+					return okAnswer(), nil
+				}
+				r.log.add("key", event, 0)
+				r.start()
+				pass(time.Minute)
+				r.mustEnd()
+				res := r.log.results()
+				want, calls := schemas.OutcomeSucceeded, 2
+				if tc.adopt {
+					want, calls = schemas.OutcomeAdopted, 1
+				}
+				if len(res) != 1 || res[0].Outcome != want || r.api.called("r") != calls {
+					t.Errorf("%d calls, results %+v, want %s after %d", r.api.called("r"), res, want, calls)
+				}
+			})
+		})
+	}
+}
+
+// TestDoubtThatTheAPICannotSettle ends visibly and without another call.
+func TestDoubtThatTheAPICannotSettle(t *testing.T) {
+	totp := encodeRequest(t, schemas.Request{
+		ID: "r", Operation: schemas.OperationCreate, ServiceSID: testService, Identity: "identity-1",
+		Create: &schemas.Create{FactorSID: testFactor, AuthPayload: "123456"},
+	})
+	push := createEvent(t, "r", "identity-1")
+	for _, tc := range []struct {
+		name  string
+		event []byte
+		seen  func(context.Context, query) (sighting, error)
+		after time.Duration
+		why   string
+		looks int
+	}{
+		{"more pages than the cap", push, func(context.Context, query) (sighting, error) {
+			return sighting{date: time.Now()}, nil
+		}, time.Minute, "more challenges than 20 pages", 1},
+		{"the API refuses the list", push, func(context.Context, query) (sighting, error) {
+			return sighting{}, apiErr(400, 60306)
+		}, time.Minute, "refuses to list", 1},
+		{"lists fail for longer than a challenge lives", push, func(context.Context, query) (sighting, error) {
+			return sighting{}, apiErr(408, 0)
+		}, 90 * time.Minute, "older than any challenge", 0},
+		{"the code goes stale while it is looked for", totp, func(context.Context, query) (sighting, error) {
+			pass(40 * time.Second)
+			return sighting{complete: true, date: time.Now()}, nil
+		}, 3 * time.Minute, "gone stale", 2},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.cfg.notAfter = 2 * time.Hour
+				r.api.seen = tc.seen
+				r.api.answer = func(context.Context, *schemas.Request, int) (answer, error) { return answer{}, errLostAnswer }
+				r.log.add("key", tc.event, 0)
+				r.start()
+				pass(tc.after)
+				r.mustEnd()
+				res := r.log.results()
+				if len(res) != 1 || res[0].Outcome != schemas.OutcomeFailed || res[0].Error.Class != schemas.ClassAmbiguous ||
+					!strings.Contains(res[0].Error.Message, tc.why) {
+					t.Fatalf("results %+v, want ambiguous because %q", res, tc.why)
+				}
+				if n := r.api.called("r"); n != 1 {
+					t.Errorf("%d calls, want 1", n)
+				}
+				if tc.looks != 0 && r.api.looks != tc.looks {
+					t.Errorf("%d looks, want %d", r.api.looks, tc.looks)
+				}
+				if len(r.log.deadLetters()) != 1 {
+					t.Error("no dead letter to redrive")
+				}
+			})
+		})
+	}
+}
+
+// TestOneLookServesAFactor: after a crash in the middle of many creates each
+// factor costs two Lists, however many creates it has, and nothing that was made
+// is made again.
+func TestOneLookServesAFactor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const factors, each = 10, 10
+		r := newRig(t)
+		shown := map[string][]read.Challenge{}
+		for i := range factors * each {
+			identity := fmt.Sprintf("identity-%03d", i%factors)
+			event := createEvent(t, fmt.Sprint("r", i), identity)
+			r.log.add(identity, event, 0)
+			if i < factors*each/2 {
+				shown[identity] = append(shown[identity], madeFor(t, event, nil))
+			}
+		}
+		p := position{calledTo: factors * each, seq: 1}
+		r.log.committed.Offset, r.log.committed.Metadata = 0, p.metadata()
+		r.api.seen = func(_ context.Context, q query) (sighting, error) {
+			return sighting{challenges: shown[q.identity], complete: true, date: time.Now()}, nil
+		}
+		r.start()
+		pass(time.Minute)
+		r.mustEnd()
+		outcomes := map[schemas.Outcome]int{}
+		for _, res := range r.log.results() {
+			outcomes[res.Outcome]++
+		}
+		if outcomes[schemas.OutcomeAdopted] != factors*each/2 || outcomes[schemas.OutcomeSucceeded] != factors*each/2 {
+			t.Errorf("outcomes %v", outcomes)
+		}
+		if r.api.total() != factors*each/2 || r.api.looks != 2*factors {
+			t.Errorf("%d creates and %d looks for %d factors", r.api.total(), r.api.looks, factors)
+		}
+	})
+}
+
+// TestUpdatesAreSettledByFetch: what became of the challenge is reported, never
+// whose doing it was.
+func TestUpdatesAreSettledByFetch(t *testing.T) {
+	update := func(u schemas.Update) []byte {
+		return encodeRequest(t, schemas.Request{
+			ID: "r", Operation: schemas.OperationUpdate, ServiceSID: testService, Identity: "identity-1", ChallengeSID: testSID, Update: &u,
+		})
+	}
+	code, meta := update(schemas.Update{AuthPayload: "123456"}), update(schemas.Update{Metadata: map[string]string{"a": "b"}})
+	state := func(status, metadata string) answer {
+		return answer{challenge: json.RawMessage(`{"sid":"` + testSID + `","status":"` + status + `","metadata":` + metadata + `}`), date: time.Now()}
+	}
+	for _, tc := range []struct {
+		name    string
+		event   []byte
+		updates []error // ends of the updates in turn; the last repeats
+		fetched answer
+		failed  error // of the fetch
+		outcome schemas.Outcome
+		code    int
+		calls   int
+	}{
+		{"approved", code, []error{errLostAnswer}, state("approved", "null"), nil, schemas.OutcomeAdopted, 0, 1},
+		{"denied", code, []error{errLostAnswer}, state("denied", "null"), nil, schemas.OutcomeAdopted, 0, 1},
+		{"expired", code, []error{errLostAnswer}, state("expired", "null"), nil, schemas.OutcomeRejected, 60323, 1},
+		{"pending: not made, so made again", code, []error{errLostAnswer, nil}, state("pending", "null"), nil, schemas.OutcomeSucceeded, 0, 2},
+		{"answered meanwhile", code, []error{errLostAnswer, apiErr(403, 60322)}, state("pending", "null"), nil, schemas.OutcomeFailed, 0, 6},
+		{"its metadata is there", meta, []error{errLostAnswer}, state("pending", `{"a":"b"}`), nil, schemas.OutcomeAdopted, 0, 1},
+		{"other metadata is there", meta, []error{errLostAnswer, nil}, state("pending", `{"a":"c"}`), nil, schemas.OutcomeSucceeded, 0, 2},
+		{"gone", code, []error{errLostAnswer}, answer{}, apiErr(404, 20404), schemas.OutcomeRejected, 20404, 1},
+		{"no doubt: answered by somebody", code, []error{apiErr(403, 60322)}, answer{}, nil, schemas.OutcomeRejected, 60322, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				updates := 0
+				r.api.answer = func(_ context.Context, req *schemas.Request, _ int) (answer, error) {
+					if req.Operation == schemas.OperationFetch {
+						a := tc.fetched
+						a.date = time.Now()
+						return a, tc.failed
+					}
+					updates++
+					if err := tc.updates[min(updates, len(tc.updates))-1]; err != nil {
+						return answer{}, err
+					}
+					return okAnswer(), nil
+				}
+				r.log.add("key", tc.event, 0)
+				r.start()
+				pass(4 * time.Minute)
+				r.mustEnd()
+				res := r.log.results()
+				if len(res) != 1 || res[0].Outcome != tc.outcome || updates != tc.calls {
+					t.Fatalf("%d updates, results %+v, want %s after %d", updates, res, tc.outcome, tc.calls)
+				}
+				if got := res[0].Error; tc.code != 0 && (got == nil || got.Code != tc.code) {
+					t.Errorf("error %+v, want code %d", got, tc.code)
+				}
+			})
+		})
+	}
+}
