@@ -73,6 +73,7 @@ const leaseRenewals = 8
 // when its sessions have returned: the heartbeats keep the member in the group
 // while they drain, which is longer than kafka-go's own do.
 func (m *membership) keepLease(ctx context.Context, gen *kafkago.Generation) (lease *Lease, release func()) {
+	registerRouted()
 	clock := m.cfg.Clock
 	if clock == nil {
 		clock = bootClock
@@ -155,13 +156,13 @@ type heartbeatRequest struct {
 // routed is what a type of ours has in place of kafka-go's.
 const routed protocol.OverrideTypeKey = 1
 
-var _ = func() struct{} {
+// registerRouted makes it known to kafka-go, once, before the first is sent.
+var registerRouted = sync.OnceFunc(func() {
 	protocol.RegisterOverride(&heartbeatRequest{}, &heartbeat.Response{}, routed)
-	return struct{}{}
-}()
+})
 
 // ApiKey implements protocol.Message.
-func (*heartbeatRequest) ApiKey() protocol.ApiKey { return protocol.Heartbeat }
+func (*heartbeatRequest) ApiKey() protocol.ApiKey { return protocol.Heartbeat } //nolint:staticcheck // kafka-go's spelling
 
 // TypeKey implements protocol.OverrideTypeMessage.
 func (*heartbeatRequest) TypeKey() protocol.OverrideTypeKey { return routed }

@@ -141,7 +141,7 @@ func (c *lossyConn) forward(frame []byte) error {
 	c.broken = true
 	c.mu.Unlock()
 	go func() {
-		defer c.Conn.Close() //nolint:errcheck // nobody is left to hear of it
+		defer c.Conn.Close()
 		switch what {
 		case lost:
 			return

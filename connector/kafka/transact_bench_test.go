@@ -19,9 +19,9 @@ func BenchmarkDelivery(b *testing.B) {
 			if err := s.Fence(b.Context()); err != nil {
 				b.Fatal(err)
 			}
-			msgs := make([]Message, size)
-			for i := range msgs {
-				msgs[i] = Message{Topic: "out", Key: fmt.Append(nil, i), Value: bytes.Repeat([]byte("x"), benchValue)}
+			var msgs []Message
+			for i := range size {
+				msgs = append(msgs, Message{Topic: "out", Key: fmt.Append(nil, i), Value: bytes.Repeat([]byte("x"), benchValue)})
 			}
 			msgs = append(msgs, Message{Topic: "ledger", Value: bytes.Repeat([]byte("x"), benchValue)})
 			var exactly, atLeast time.Duration

@@ -67,7 +67,11 @@ func TestTransactTellsTheTruth(t *testing.T) {
 			net.calm()
 			settled(t)
 			model.check(rt, w, s, out)
-			for _, name := range []string{topic, out} { // every client asks for all topics every second
+			// Every client asks for all topics every second.
+			if err := lane.client.Close(); err != nil {
+				rt.Fatal(err)
+			}
+			for _, name := range []string{topic, out} {
 				if err := w.cluster.DeleteTopic(name); err != nil {
 					rt.Fatal(err)
 				}
