@@ -177,7 +177,7 @@ func (l *lane) commitEnded(err error) (stop bool, fatal error) {
 			l.log.Warn("the group gave the partition to another member before the lane had committed: its last records are the next owner's, who looks before calling", "records", len(l.committing)+len(l.finished))
 			return true, nil // losing a partition is no failure of the connector
 		case l.givenUp():
-			l.log.Error("the drain timeout ended before the last commit: its records will be done again", "records", len(l.committing)+len(l.finished))
+			l.log.Error("the drain timeout ended before the last commit: its records are left to the next owner", "records", len(l.committing)+len(l.finished))
 			return true, nil // counted as abandoned
 		default:
 			return true, err

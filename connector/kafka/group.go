@@ -15,9 +15,8 @@ import (
 type GroupConfig struct {
 	Group string
 	Topic string
-	// SessionTimeout must exceed the time that Handler.Run takes to return
-	// once the group rebalances, because no heartbeat is sent meanwhile.
-	// Zero: 30 s.
+	// SessionTimeout is how long a member that is not heard of keeps its
+	// partitions. Zero: 30 s.
 	SessionTimeout time.Duration
 	// RebalanceTimeout is how long the group waits for a member that drains.
 	// Zero: 30 s.
