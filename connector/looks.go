@@ -180,13 +180,17 @@ func (l listing) counts(e *entry) bool {
 // sooner than the settle time after the last possible send, by the API's clock.
 type patience struct{ settle, apart time.Duration }
 
-// absent reports whether the listings prove that nothing was created for e.
+// absent reports whether the listings prove that nothing was created for e, or
+// updated for it.
 func (p patience) absent(e *entry, listings []listing) bool {
 	first, last, n := p.valid(e, listings)
 	if n < 2 {
 		return false
 	}
-	return last.began.Sub(first.began) >= p.apart && !last.asOf.Before(e.acct.clock.now(e.lastSend).Add(p.settle))
+	// Both clocks must say so: what is known of the API's may be two seconds off,
+	// and it fades.
+	return last.began.Sub(first.began) >= p.apart && last.began.Sub(e.lastSend) >= p.settle &&
+		!last.asOf.Before(e.acct.clock.now(e.lastSend).Add(p.settle))
 }
 
 // next is when to look for e again.
