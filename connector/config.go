@@ -33,8 +33,8 @@ type Config struct {
 	Ledger LedgerConfig `yaml:"ledger"`
 	// DrainTimeout is how long a lane may take to finish its calls and commit
 	// when its partition is revoked or the connector stops. Zero: 20s. It must
-	// stay below half of the session timeout, because kafka-go sends no
-	// heartbeat while a lane drains.
+	// stay below half of the session timeout, because the lease is not renewed
+	// while a lane drains.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
 }
 
@@ -48,7 +48,7 @@ type KafkaConfig struct {
 	RebalanceTimeout time.Duration `yaml:"rebalance_timeout"` // may be below the session timeout; zero: 60s
 	// TransactionTimeout is after how long the broker ends a transaction whose
 	// lane has died, so it bounds how long other readers of the result topic can
-	// be held up by it. The broker looks every ten seconds. Zero: 5s.
+	// be held up by it. The broker looks every ten seconds. Zero: 4s.
 	TransactionTimeout time.Duration `yaml:"transaction_timeout"`
 	// LeaseMargin is how long before its membership could have run out a lane
 	// stops calling. Zero: 5s, or a quarter of the shorter one of SessionTimeout
@@ -171,11 +171,12 @@ type Acceptance string
 
 // The acceptances.
 const (
-	// AcceptLostOffsets: the committed offsets are gone or were set back. What
-	// lies below the position record's called_to is looked up before it is called.
+	// AcceptLostOffsets: the committed offset is gone. The partition goes on at its
+	// position record, which holds the same.
 	AcceptLostOffsets Acceptance = "lost_offsets"
-	// AcceptRecreatedTopic: the requests topic is another one of the same name.
-	// Its records are new.
+	// AcceptRecreatedTopic: the requests topic is another one of the same name, or
+	// was cut. It is read from its first record; creates and updates that it has
+	// already are looked for before they are called.
 	AcceptRecreatedTopic Acceptance = "recreated_topic"
 	// AcceptPartitionCount: the requests topic has another number of partitions,
 	// so a key's records may be in two of them.

@@ -37,7 +37,7 @@ const (
 
 	// The broker looks for transactions that ran out every 10 s, so 5 s keeps the
 	// delay that a dead lane causes to other readers below 15 s.
-	defaultTransactionTimeout = 5 * time.Second
+	defaultTransactionTimeout = 4 * time.Second
 	defaultLeaseMargin        = 5 * time.Second
 	defaultDelivery           = DeliveryExactlyOnce
 	defaultApart              = 2 * time.Second

@@ -155,7 +155,7 @@ func (c Config) slowestBreaker() (name string, failures int) {
 func (c Config) validateDrain(v *configCheck) {
 	v.duration("drain_timeout", c.DrainTimeout, minTimeout, maxDrain)
 	if session := c.Kafka.SessionTimeout; c.DrainTimeout >= session/2 {
-		v.add("drain_timeout", "must be below half of kafka.session_timeout (%s), is %s: no heartbeat is sent while a lane drains",
+		v.add("drain_timeout", "must be below half of kafka.session_timeout (%s), is %s: the lease is not renewed while a lane drains",
 			shortDuration(session), shortDuration(c.DrainTimeout))
 	}
 	if rebalance := c.Kafka.RebalanceTimeout; c.DrainTimeout >= rebalance {

@@ -57,7 +57,7 @@ var ErrRunning = errors.New("connector: Run has been called before")
 
 // DrainError says that a Connector had to leave work behind when it ended.
 // Nothing of it is lost: it was not committed, so the next owner of the
-// partitions does it again.
+// partitions takes it up, and looks for what may have been called.
 type DrainError struct {
 	// Abandoned counts records whose call or commit did not end in time.
 	Abandoned int
@@ -65,7 +65,7 @@ type DrainError struct {
 
 // Error implements error.
 func (e *DrainError) Error() string {
-	return fmt.Sprintf("connector: %d record(s) did not end within the drain timeout and will be done again", e.Abandoned)
+	return fmt.Sprintf("connector: %d record(s) did not end within the drain timeout and are left to the next owner", e.Abandoned)
 }
 
 // New makes a Connector from a configuration. It fills in the defaults,

@@ -2,12 +2,18 @@ package connector
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/countersign/countersign/schemas"
 )
+
+// errNeverListed is a lost answer of a create that no look can settle, because
+// the factor has too many challenges.
+var errNeverListed = fmt.Errorf("the page cap is reached: %w", errLostAnswer)
 
 // TestDuplicates: what a second record with an id gets, by what the first one
 // got, and in which key, process and time it comes.
@@ -35,6 +41,8 @@ func TestDuplicates(t *testing.T) {
 		{"after a restart", nil, event, "b", true, time.Minute, schemas.OutcomeDuplicate, "", 1},
 		{"another body, after a restart", nil, other, "b", true, time.Minute, schemas.OutcomeRejected, schemas.ClassIDConflict, 1},
 		{"beyond the horizon", nil, event, "b", true, 2*time.Hour + time.Minute, schemas.OutcomeSucceeded, "", 2},
+		{"after it ended in doubt and was looked for in vain", errNeverListed, event, "b", false, 0, schemas.OutcomeFailed, schemas.ClassAmbiguous, 1},
+		{"after it ended in doubt, and a restart", errNeverListed, event, "b", true, time.Minute, schemas.OutcomeFailed, schemas.ClassAmbiguous, 1},
 		{"after a rejection", apiErr(403, 60318), event, "b", false, 0, schemas.OutcomeSucceeded, "", 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -47,6 +55,9 @@ func TestDuplicates(t *testing.T) {
 						return answer{}, tc.first
 					}
 					return okAnswer(), nil
+				}
+				if errors.Is(tc.first, errNeverListed) {
+					r.api.seen = func(context.Context, query) (sighting, error) { return sighting{date: time.Now()}, nil }
 				}
 				r.log.add("a", event, 0)
 				if tc.after == 0 {

@@ -40,8 +40,9 @@ type entry struct {
 	received time.Time        // fixed
 	verdict  *outcome         // fixed; the outcome of a record that needs no call
 	redrives int              // fixed; how often it was made a request again
-	since    time.Time        // fixed; nothing was called for it before this moment
-	anyAge   bool             // fixed; it is looked for however old it is
+
+	since  time.Time // nothing was called for it, or for its id, before this moment
+	anyAge bool      // it is looked for however old it is
 
 	state     entryState
 	entered   time.Time // into the state

@@ -52,6 +52,7 @@ type lane struct {
 	unleased  bool   // calls wait for the lease
 	left      bool   // the last commit said exactly what may have been called
 	seq       uint64 // of the last commit begun
+	unwritten bool   // where the lane goes on is not what is committed
 	window    *window
 	keys      *keyQueues
 	ids       *ids

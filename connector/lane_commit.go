@@ -46,7 +46,7 @@ func (l *lane) startCommit(now time.Time) {
 	case len(l.finished) > 0:
 		l.cutBatch()
 		leaving = leaving && len(l.finished) == 0
-	case leaving, l.wantsCalledTo() && !l.draining:
+	case leaving, (l.wantsCalledTo() || l.unwritten) && !l.draining:
 	case l.window.held > 0, l.window.next == l.committed, now.Sub(l.lastCommit) < idleCommit, l.draining:
 		return
 	}
@@ -174,16 +174,17 @@ func (l *lane) commitEnded(err error) (stop bool, fatal error) {
 		switch {
 		case kafka.CodeOf(err) == kafka.CodeOwnershipLost, kafka.CodeOf(err) == kafka.CodeFenced:
 			l.lost = true
-			l.log.Warn("the group gave the partition to another member before the lane had committed: its last records will be done again", "records", len(l.committing)+len(l.finished))
+			l.log.Warn("the group gave the partition to another member before the lane had committed: its last records are the next owner's, who looks before calling", "records", len(l.committing)+len(l.finished))
 			return true, nil // losing a partition is no failure of the connector
 		case l.givenUp():
-			l.log.Error("the drain timeout ended before the last commit: its records will be done again", "records", len(l.committing)+len(l.finished))
+			l.log.Error("the drain timeout ended before the last commit: its records are left to the next owner", "records", len(l.committing)+len(l.finished))
 			return true, nil // counted as abandoned
 		default:
 			return true, err
 		}
 	}
 	l.committed, l.calledTo = l.pending.frontier, l.pending.calledTo
+	l.unwritten = false
 	l.left = l.pending.left != nil
 	l.ranged = !l.left
 	l.cfg.stats.commit()

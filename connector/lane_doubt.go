@@ -90,19 +90,19 @@ func (l *lane) nextTask(e *entry, now time.Time) (task, bool) {
 
 // patience is the account's rule for proving that a call was not made.
 func (l *lane) patience(a *account) patience {
-	p := patience{settle: l.cfg.recovery.Settle, apart: l.cfg.recovery.Apart}
-	if p.settle == 0 {
-		p.settle = 2 * a.timeout
-	}
-	return p
+	return patience{settle: l.cfg.recovery.settleFor(a.timeout), apart: l.cfg.recovery.Apart}
 }
 
 // nextLook settles an uncertain create by what the looks have shown so far, or
 // says when to look.
 func (l *lane) nextLook(t task, now time.Time) (task, bool) {
 	e, ev, p := t.entry, l.looks.of(t.entry), l.patience(t.entry.acct)
-	if c, ok := ev.match(e); ok {
+	switch c, like := ev.match(e); like {
+	case alike:
 		l.finish(adopted(e, answer{challenge: c.Raw, requestID: ev.requestID}, now), now)
+		return t, false
+	case odd:
+		l.finish(ambiguous(e, "the API shows challenge "+c.SID+" with its marker, but with another factor, text or time", now), now)
 		return t, false
 	}
 	if p.absent(e, ev.listings) {

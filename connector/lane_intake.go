@@ -87,8 +87,8 @@ func (l *lane) takeFetch(f fetchEnd) error {
 func (l *lane) explainFetch(err error) error {
 	switch kafka.CodeOf(err) {
 	case kafka.CodeOutOfRange:
-		return fmt.Errorf("partition %d: the committed position %d is outside the log: retention has passed it, or the topic was "+
-			"recreated; set the group's offset by hand to where work shall go on: %w", l.partition, l.resume, err)
+		return fmt.Errorf("partition %d: the position %d is outside the log: retention has passed it, or the topic was recreated; "+
+			"the next start tells which, and what to do: %w", l.partition, l.resume, err)
 	case kafka.CodeUnknownTopic:
 		return fmt.Errorf("partition %d: the topic or the partition is gone: %w", l.partition, err)
 	default:
@@ -126,6 +126,9 @@ func (l *lane) admit(now time.Time) {
 func (l *lane) take(rec kafka.Record, bytes int64, now time.Time) {
 	l.cfg.stats.record()
 	e := &entry{rec: rec, hash: hashRecord(&rec), bytes: bytes, received: now, since: rec.Timestamp, heapAt: -1}
+	if now.Before(e.since) {
+		e.since = now // its producer's clock is ahead of ours
+	}
 	e.enter(entryQueued, now, "an earlier record of its key")
 	l.decode(e, now)
 	e.key = orderingKey(e)

@@ -54,6 +54,14 @@ func (l *lane) seenBefore(e *entry, now time.Time) *outcome {
 	case verdictDuplicate:
 		o = duplicateOf(e, seen, l.cfg.events.group, now)
 	default:
+		if !seen.calledSince.IsZero() {
+			// The first record ended in doubt, and this one would be its second call.
+			e.anyAge = true
+			if seen.calledSince.Before(e.since) {
+				e.since = seen.calledSince
+			}
+			l.distrust(e, seen.at)
+		}
 		return nil
 	}
 	return &o

@@ -19,6 +19,9 @@ type seenID struct {
 	partition int       // likewise
 	offset    int64     // likewise
 	at        time.Time // when the outcome was known
+	// calledSince is not zero where a call may have been made whose end is not
+	// known: none was made before it.
+	calledSince time.Time
 }
 
 // verdict is what a remembered id means for a record.
@@ -61,8 +64,8 @@ func (s seenID) settled() bool {
 
 // same reports whether two entries say the same.
 func (s seenID) same(other seenID) bool {
-	equal := s.at.Equal(other.at)
-	s.at = other.at
+	equal := s.at.Equal(other.at) && s.calledSince.Equal(other.calledSince)
+	s.at, s.calledSince = other.at, other.calledSince
 	return equal && s == other
 }
 
@@ -76,10 +79,15 @@ func (s seenID) entry(id hash) schemas.LedgerEntry {
 	if !challengeSIDPattern.MatchString(sid) {
 		sid = ""
 	}
-	return schemas.LedgerEntry{
+	e := schemas.LedgerEntry{
 		IDHash: hex.EncodeToString(id[:]), Body: hex.EncodeToString(s.body[:]), Outcome: s.outcome, ChallengeSID: sid,
 		Topic: s.topic, Partition: s.partition, Offset: s.offset, At: s.at,
 	}
+	if !s.calledSince.IsZero() {
+		since := s.calledSince.UTC()
+		e.CalledSince = &since
+	}
+	return e
 }
 
 // seenOf reads an entry; false where its hashes are none.
@@ -87,6 +95,9 @@ func seenOf(e schemas.LedgerEntry) (id hash, s seenID, ok bool) {
 	s = seenID{
 		outcome: e.Outcome, sid: e.ChallengeSID,
 		topic: e.Topic, partition: e.Partition, offset: e.Offset, at: e.At,
+	}
+	if e.CalledSince != nil {
+		s.calledSince = *e.CalledSince
 	}
 	ok = readHash(&id, e.IDHash) && readHash(&s.body, e.Body)
 	return id, s, ok

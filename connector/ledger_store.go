@@ -33,6 +33,7 @@ type storedEntry struct {
 	at       int64 // nanoseconds since 1970
 	offset   int64
 	origin   uint32 // index of origins
+	since    int64  // nanoseconds since 1970; zero: no doubt
 	outcome  uint8  // index of storedOutcomes
 	sidForm  uint8
 }
@@ -137,6 +138,9 @@ func (t *entryStore) dropWhile(old func(at time.Time) bool) (dropped int) {
 
 func (t *entryStore) pack(id hash, s seenID, slot uint32) storedEntry {
 	e := storedEntry{id: id, body: s.body, at: s.at.UnixNano(), offset: s.offset, origin: t.origin(s.topic, s.partition)}
+	if !s.calledSince.IsZero() {
+		e.since = s.calledSince.UnixNano()
+	}
 	for i, outcome := range storedOutcomes {
 		if outcome == s.outcome {
 			e.outcome = uint8(i)
@@ -162,6 +166,9 @@ func (t *entryStore) unpack(slot uint32) seenID {
 	s := seenID{
 		outcome: storedOutcomes[e.outcome], body: e.body, at: time.Unix(0, e.at),
 		topic: from.topic, partition: from.partition, offset: e.offset,
+	}
+	if e.since != 0 {
+		s.calledSince = time.Unix(0, e.since)
 	}
 	switch e.sidForm {
 	case sidPacked:

@@ -91,7 +91,9 @@ func (k *looks) of(e *entry) *evidence {
 // nothing of what is not.
 func (ev *evidence) take(s sighting, l listing) {
 	for i := range s.challenges {
-		if mark, ok := s.challenges[i].HiddenDetails.Text(schemas.MarkerKey); ok {
+		mark, ok := s.challenges[i].HiddenDetails.Text(schemas.MarkerKey)
+		// The newest comes first, and an id may have been used the day before.
+		if known, twice := ev.seen[mark]; ok && (!twice || createdAt(known).Before(createdAt(s.challenges[i]))) {
 			ev.seen[mark] = s.challenges[i]
 		}
 	}
@@ -106,18 +108,42 @@ func (ev *evidence) take(s sighting, l listing) {
 	ev.listings = append(ev.listings, l)
 }
 
-// match is the challenge that was created for e, if any look has shown it: it
-// carries e's marker, is of its factor, shows the same text and is no older
-// than e can be.
-func (ev *evidence) match(e *entry) (read.Challenge, bool) {
+// likeness is how much a challenge that carries a create's marker is its own.
+type likeness uint8
+
+const (
+	unlike likeness = iota // none was seen, or it is older than the request can be
+	alike                  // its own: marker, factor and text are right, and so is the time
+	odd                    // its marker, but something else is not right: nobody can tell
+)
+
+// match looks for the challenge that was created for e. The marker stands for
+// deployment, id and body; the rest is compared all the same, because adopting
+// another's challenge would be as wrong as making one twice.
+func (ev *evidence) match(e *entry) (read.Challenge, likeness) {
 	c, ok := ev.seen[e.marker]
-	if !ok || !carriesMark(c.HiddenDetails, e.marker) || c.FactorSID != e.req.Create.FactorSID || !sameDetails(c.Details, e.req.Create.Details) {
-		return read.Challenge{}, false
+	if !ok || !carriesMark(c.HiddenDetails, e.marker) {
+		return read.Challenge{}, unlike
 	}
-	if c.DateCreated == nil || c.DateCreated.Before(lookFrom(e)) {
-		return read.Challenge{}, false
+	created := createdAt(c)
+	switch {
+	case created.IsZero(), c.FactorSID != e.req.Create.FactorSID, !sameDetails(c.Details, e.req.Create.Details):
+		return c, odd
+	case !created.Before(lookFrom(e)):
+		return c, alike
+	case created.Before(e.since.Add(-maxAge)):
+		return c, unlike // from an earlier use of the same id
+	default:
+		return c, odd
 	}
-	return c, true
+}
+
+// createdAt is zero where the API does not say it.
+func createdAt(c read.Challenge) time.Time {
+	if c.DateCreated == nil {
+		return time.Time{}
+	}
+	return *c.DateCreated
 }
 
 // sameDetails compares what the user is shown. The API adds a date of its own.

@@ -126,10 +126,14 @@ func (o *outcome) seen() (seenID, bool) {
 	if e.id == (hash{}) || o.unnoted || o.suppressed || o.outcome == "" {
 		return seenID{}, false
 	}
-	return seenID{
+	seen := seenID{
 		outcome: o.outcome, body: e.body, sid: challengeSID(o), at: o.ended,
 		topic: e.rec.Topic, partition: e.rec.Partition, offset: e.rec.Offset,
-	}, true
+	}
+	if o.err != nil && o.err.Class == schemas.ClassAmbiguous {
+		seen.calledSince = e.since
+	}
+	return seen, true
 }
 
 func challengeSID(o *outcome) string {

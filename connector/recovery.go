@@ -117,8 +117,8 @@ func (f found) fromBoth() (position, string, error) {
 	switch {
 	case cerr == nil && c.seq >= r.seq:
 		return c, "", nil
-	case c.frontier < r.frontier || cerr == nil:
-		return r, fmt.Sprintf("the committed offset %d is behind the position record: going on at %d, because all below has its outcome. "+
+	case c.frontier <= r.frontier || cerr == nil:
+		return r, fmt.Sprintf("the committed offset %d is not what the position record says: going on at %d, because all below has its outcome. "+
 			"To answer records again, redrive them", c.frontier, r.frontier), nil
 	default:
 		ahead := r.movedTo(c.frontier)
@@ -126,9 +126,10 @@ func (f found) fromBoth() (position, string, error) {
 	}
 }
 
-// anew is the state for a log that p does not fit to.
+// anew is the state for a log that p does not fit to. Where it was cut and not
+// made anew, its records may have been called, so they are looked for first.
 func (f found) anew(p position) position {
-	return position{frontier: f.log.Start, calledTo: f.log.Start, seq: p.seq}
+	return position{frontier: f.log.Start, calledTo: max(f.log.Start, f.log.End), seq: p.seq}
 }
 
 // movedTo is p with a frontier that somebody moved ahead.
@@ -159,8 +160,8 @@ func (l *lane) begin(ctx context.Context) error {
 		func() (err error) { l.fenced = time.Now(); f.committed, err = l.src.Position(ctx); return err },
 		func() (err error) { f.log, err = l.src.Range(ctx); return err },
 		func() (err error) { f.remembered, err = l.memory.position(ctx); return err },
-		func() error { return l.ledger.restore(ctx, l.memory, l.fenced) },
 		func() error { return l.takeUp(ctx, f) },
+		func() error { return l.ledger.restore(ctx, l.memory, l.fenced) },
 	} {
 		if err := l.insist(ctx, step); err != nil {
 			return fmt.Errorf("partition %d: %w", l.partition, err)
@@ -196,6 +197,9 @@ func (l *lane) takeUp(ctx context.Context, f found) error {
 	if notice != "" {
 		l.log.Warn("the position is not as it was left", "finding", notice)
 	}
+	// What was found or accepted is written down at once, or it would be found
+	// again.
+	l.unwritten = notice != "" || f.remembered != nil && f.remembered.Partitions != f.partitions
 	if f.committed.Offset < 0 {
 		if err := l.delivery.anchor(ctx, kafka.Position{Offset: p.frontier, Metadata: p.metadata()}); err != nil {
 			return err

@@ -48,11 +48,15 @@ func TestRecoveredPosition(t *testing.T) {
 		},
 		{
 			name: "the offset is behind the record", committed: own(90, 110, 6), remembered: record(own(100, 120, 7)), log: log,
-			frontier: 100, calledTo: 120, done: 105, notice: "behind the position record: going on at 100",
+			frontier: 100, calledTo: 120, done: 105, notice: "is not what the position record says: going on at 100",
 		},
 		{
 			name: "set back by hand", committed: kafka.Position{Offset: 60}, remembered: record(own(100, 120, 7)), log: log,
 			frontier: 100, calledTo: 120, done: 105, notice: "redrive them",
+		},
+		{
+			name: "its metadata was removed", committed: kafka.Position{Offset: 100}, remembered: record(own(100, 120, 7)), log: log,
+			frontier: 100, calledTo: 120, done: 105, notice: "going on at 100",
 		},
 		{
 			name: "moved ahead by hand", committed: kafka.Position{Offset: 103}, remembered: record(own(100, 120, 7)), log: log,
@@ -79,7 +83,7 @@ func TestRecoveredPosition(t *testing.T) {
 		},
 		{
 			name: "recreated and shorter, accepted", committed: own(100, 120, 7), remembered: record(own(100, 120, 7)),
-			log: kafka.Range{Start: 3, End: 99}, accept: AcceptRecreatedTopic, frontier: 3, calledTo: 3, notice: "which is accepted",
+			log: kafka.Range{Start: 3, End: 99}, accept: AcceptRecreatedTopic, frontier: 3, calledTo: 99, notice: "which is accepted",
 		},
 		{
 			name: "another number of partitions", committed: own(100, 120, 7), remembered: record(own(100, 120, 7)), log: log, partitions: 8,
@@ -149,7 +153,7 @@ func TestRecreatedTopicIsRecognised(t *testing.T) {
 				r.cfg.recovery.Accept = []Acceptance{AcceptRecreatedTopic}
 			}
 			r.start()
-			pass(time.Second)
+			pass(time.Minute)
 			err := r.end()
 			refused, _ := errors.AsType[*RecoveryError](err)
 			switch {

@@ -18,6 +18,9 @@ type LedgerEntry struct {
 	Partition    int
 	Offset       int64
 	At           time.Time // when the outcome was known
+	// CalledSince is there where a call may have been made whose end is not known:
+	// none was made before this moment. Nil: there is no such doubt.
+	CalledSince *time.Time
 }
 
 // Encode returns the entry's bytes. It refuses, with an *EncodeError, whatever
@@ -34,6 +37,9 @@ func (e LedgerEntry) Encode() ([]byte, error) {
 	w.integer("partition", int64(e.Partition))
 	w.integer("offset", e.Offset)
 	w.time("at", e.At)
+	if e.CalledSince != nil {
+		w.time("called_since", *e.CalledSince)
+	}
 	w.close()
 	_, err := DecodeLedgerEntry(w.buf)
 	return encoded(w.buf, err)
@@ -54,6 +60,7 @@ func DecodeLedgerEntry(data []byte) (e *LedgerEntry, err error) {
 		}
 		e.Offset, _ = o.integer("offset", required, 0, math.MaxInt64)
 		e.At = moment(o.time("at", required))
+		e.CalledSince = o.time("called_since", optional)
 	}, func(version string) { e.Version = version })
 	if err != nil {
 		return nil, err
@@ -62,5 +69,5 @@ func DecodeLedgerEntry(data []byte) (e *LedgerEntry, err error) {
 }
 
 var ledgerShape = shape{names: []string{
-	"version", "id_hash", "body", "outcome", "challenge_sid", "topic", "partition", "offset", "at",
+	"version", "id_hash", "body", "outcome", "challenge_sid", "topic", "partition", "offset", "at", "called_since",
 }}

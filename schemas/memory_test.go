@@ -31,6 +31,10 @@ var goldenLedger = map[string]*schemas.LedgerEntry{
 	"succeeded": ledgerEntry(nil),
 	"adopted":   ledgerEntry(func(e *schemas.LedgerEntry) { e.Outcome = schemas.OutcomeAdopted }),
 	"failed":    ledgerEntry(func(e *schemas.LedgerEntry) { e.Outcome, e.ChallengeSID = schemas.OutcomeFailed, "" }),
+	"doubt": ledgerEntry(func(e *schemas.LedgerEntry) {
+		since := e.At.Add(-time.Minute)
+		e.Outcome, e.ChallengeSID, e.CalledSince = schemas.OutcomeFailed, "", &since
+	}),
 	"bounds": ledgerEntry(func(e *schemas.LedgerEntry) {
 		e.Outcome, e.Partition, e.Offset = schemas.OutcomeDuplicate, math.MaxInt32, math.MaxInt64
 	}),

@@ -15,9 +15,8 @@ import (
 type GroupConfig struct {
 	Group string
 	Topic string
-	// SessionTimeout must exceed the time that Handler.Run takes to return
-	// once the group rebalances, because no heartbeat is sent meanwhile.
-	// Zero: 30 s.
+	// SessionTimeout is how long a member that is not heard of keeps its
+	// partitions. Zero: 30 s.
 	SessionTimeout time.Duration
 	// RebalanceTimeout is how long the group waits for a member that drains.
 	// Zero: 30 s.
@@ -26,7 +25,7 @@ type GroupConfig struct {
 	// the partitions to another member. Zero: 5 s.
 	LeaseMargin time.Duration
 	// TransactionTimeout is after how long the broker aborts a transaction that
-	// was begun and not ended. Zero: 5 s.
+	// was begun and not ended. Zero: 4 s.
 	TransactionTimeout time.Duration
 	// Clock is what the lease is measured by. It must go on while the machine
 	// sleeps. Nil: CLOCK_BOOTTIME on Linux, elsewhere the monotonic clock,

@@ -12,7 +12,7 @@ import (
 // defaultTransactionTimeout is below the design's ten seconds because Apache
 // Kafka looks for transactions that have timed out every ten seconds only: an
 // abandoned one delays read_committed readers by the sum of both.
-const defaultTransactionTimeout = 5 * time.Second
+const defaultTransactionTimeout = 4 * time.Second
 
 // farewell is how long the end of ctx may be put off to abort a transaction
 // that would hold up the readers of its partitions until it times out.
