@@ -64,7 +64,7 @@ func newLoad(c *chaos) *load {
 	var err error
 	l.key, err = ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
 	must(c.t, err)
-	for i := range 200 {
+	for i := range 400 {
 		f, err := c.api.AddPushFactor(fmt.Sprintf("chaos-%04d", i), &l.key.PublicKey)
 		must(c.t, err)
 		l.factors = append(l.factors, f)

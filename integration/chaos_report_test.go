@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -35,6 +36,11 @@ const around = 10 * time.Second
 func (v verdict) report() {
 	v.c.t.Helper()
 	v.c.t.Logf("\n%s", v.table())
+	for _, s := range v.slowest()[:min(3, len(v.requests))] {
+		if s.after > time.Minute {
+			v.c.t.Logf("%s %s at %s waited %v: %s", s.operation, s.id, s.at, s.after, s.results[0])
+		}
+	}
 	if v.adopted == 0 {
 		v.c.t.Error("nothing was adopted: recovery was not put to the test, or does not work")
 	}
@@ -109,6 +115,10 @@ func (v verdict) table() string {
 	row("API faults", inOrder(stats.Faults))
 	row("adopted", fmt.Sprintf("%d, %d of them made by a call that no API fault struck", v.adopted, v.adoptedUnstruck))
 	row("ambiguous", fmt.Sprintf("%d (%.3f %% of creates)", v.ambiguous, 100*float64(v.ambiguous)/float64(max(v.creates, 1))))
+	slowest := v.slowest()
+	if n := len(slowest); n > 0 {
+		row("answered after", fmt.Sprintf("p50 %v, p99 %v, at most %v", slowest[n/2].after, slowest[n/100].after, slowest[0].after))
+	}
 	kinds := map[string]int{}
 	for _, f := range v.found {
 		kinds[f.kind]++
@@ -120,6 +130,24 @@ func (v verdict) table() string {
 	row("other violations", inOrder(kinds))
 	_ = w.Flush()
 	return b.String()
+}
+
+// slow is how long a record waited for its result.
+type slow struct {
+	*asked
+	after time.Duration
+}
+
+// slowest returns the answered records, those that waited longest first.
+func (v verdict) slowest() []slow {
+	var all []slow
+	for _, a := range v.requests {
+		if len(a.results) > 0 {
+			all = append(all, slow{a, a.results[0].Times.Completed.Sub(a.produced).Round(time.Millisecond)})
+		}
+	}
+	slices.SortFunc(all, func(a, b slow) int { return cmp.Compare(b.after, a.after) })
+	return all
 }
 
 // inOrder writes counts in a steady order.

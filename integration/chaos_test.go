@@ -26,7 +26,7 @@ var (
 	chaosSeed   = flag.Uint64("chaos.seed", 0, "of the strikes, the load and the API's faults; 0: by the clock")
 	chaosDebug  = flag.Bool("chaos.debug", false, "hosts log at debug level, and their logs are kept")
 	chaosOnce   = flag.String("chaos.delivery", "exactly_once", "the hosts' delivery; with at_least_once a result may be there twice")
-	chaosRate   = flag.Int("chaos.rate", 60, "requests a second")
+	chaosRate   = flag.Int("chaos.rate", 40, "requests a second")
 )
 
 const (
@@ -336,7 +336,7 @@ func (c *chaos) rounds(n int) {
 		shares += b.share
 	}
 	for round := 1; round <= n; round++ {
-		<-time.After(between(rng, time.Second, 8*time.Second))
+		<-time.After(between(rng, 2*time.Second, 9*time.Second))
 		c.revive()
 		i := c.hosts[rng.IntN(len(c.hosts))]
 		draw := rng.IntN(shares)
