@@ -13,7 +13,9 @@ GOLANGCI_LINT := .bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
 PKG ?= ./...
 ARGS ?=
 ROUNDS ?= 20
-SEED ?= 0
+SEEDS ?= 3000
+SEED ?=
+FROM ?=
 DELIVERY ?= exactly_once
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
@@ -76,9 +78,13 @@ tidy-check: ## Fail where go.mod or go.sum is not what the imports ask for
 	go mod tidy -diff
 	go -C internal/protogen mod tidy -diff
 
+.PHONY: simulate
+simulate: ## Simulate lanes, brokers and API in virtual time (SEEDS=3000; FROM=n; SEED=n tells one)
+	SIM_SEEDS=$(SEEDS) SIM_FROM=$(FROM) SIM_SEED=$(SEED) go test ./connector -run '^TestSimulation$$' -count=1 -v -timeout 6h
+
 .PHONY: chaos
 chaos: ## Strike real hosts at random moments, then count (ROUNDS=20 SEED=n DELIVERY=at_least_once)
-	go test ./integration -run '^TestChaos$$' -count=1 -v -timeout 6h -args -chaos.rounds=$(ROUNDS) -chaos.seed=$(SEED) -chaos.delivery=$(DELIVERY)
+	go test ./integration -run '^TestChaos$$' -count=1 -v -timeout 6h -args -chaos.rounds=$(ROUNDS) -chaos.seed=$(or $(SEED),0) -chaos.delivery=$(DELIVERY)
 
 .PHONY: smoke
 smoke: ## Run the demo twice, with and without faults, and check its figures

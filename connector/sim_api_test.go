@@ -3,6 +3,7 @@ package connector
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/countersign/countersign/connector/challenge/read"
@@ -19,12 +20,11 @@ type simChallenge struct {
 
 // simAPI is the state of the API. mu of the sim guards it.
 type simAPI struct {
-	w       *sim
-	order   []*simChallenge // as they were made
-	bySID   map[string]*simChallenge
-	made    map[string][]*simChallenge // by request id
-	creates int                        // that arrived
-	down    []simOutage
+	w     *sim
+	order []*simChallenge // as they were made
+	bySID map[string]*simChallenge
+	made  map[string][]*simChallenge // by request id
+	down  []simOutage
 }
 
 // simOutage is a time in which nothing is answered.
@@ -124,8 +124,7 @@ func (a *simAPI) refuse(status, code int) error {
 // list is what a replica shows of a factor, newest first.
 func (a *simAPI) list(identity, factor string, at time.Time) []read.Challenge {
 	var out []read.Challenge
-	for i := len(a.order) - 1; i >= 0; i-- {
-		c := a.order[i]
+	for _, c := range slices.Backward(a.order) {
 		if c.Identity == identity && (factor == "" || c.FactorSID == factor) && !c.shown.After(at) && c.gone.After(time.Now()) {
 			out = append(out, c.Challenge)
 		}

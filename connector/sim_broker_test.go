@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"slices"
 	"time"
 
 	"github.com/countersign/countersign/connector/kafka"
@@ -276,9 +277,9 @@ func (b *simBroker) expire(now time.Time) {
 
 // lastPosition is the newest committed position record.
 func (p *simPart) lastPosition() (*schemas.Position, error) {
-	for i := len(p.positions) - 1; i >= 0; i-- {
-		if p.positions[i].state == simCommitted {
-			return schemas.DecodePosition(p.positions[i].msg.Value)
+	for _, record := range slices.Backward(p.positions) {
+		if record.state == simCommitted {
+			return schemas.DecodePosition(record.msg.Value)
 		}
 	}
 	return nil, nil //nolint:nilnil // as memory.position says it

@@ -223,6 +223,13 @@ func (c *simCaller) probe(ctx context.Context, _ probeTarget) (answer, error) {
 	return simHTTP(ctx, c, "probe", c.fate("probe", false), func() (answer, error) { return answer{date: c.w.api.now()}, nil })
 }
 
+// firstLook reports whether the process has not looked at the factor yet.
+func (c *simCaller) firstLook(factor string) bool {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	return c.w.looked[c.p.name+factor] == 0
+}
+
 // look reads pages as apiCaller.look does.
 func (c *simCaller) look(ctx context.Context, q query, pay func() error) (sighting, error) {
 	type page struct {
@@ -235,6 +242,9 @@ func (c *simCaller) look(ctx context.Context, q query, pay func() error) (sighti
 	for n := 0; ; n++ {
 		key := "look " + q.factorSID[len(q.factorSID)-1:]
 		f := c.fate(key, false)
+		if c.firstLook(q.factorSID) && c.w.fails(c.w.plan.api/2, "very stale "+key) {
+			f.stale = 30 * time.Second // the second list is there for this one
+		}
 		got, err := simHTTP(ctx, c, key, f, func() (page, error) {
 			all := c.w.api.list(q.identity, q.factorSID, time.Now().Add(-f.stale))
 			for older != "" && len(all) > 0 && all[0].SID >= older {
@@ -245,6 +255,7 @@ func (c *simCaller) look(ctx context.Context, q query, pay func() error) (sighti
 		})
 		c.w.locked(func() {
 			c.w.looked[q.factorSID]++
+			c.w.looked[c.p.name+q.factorSID]++
 			c.w.note("%s looks at %s page %d: %d %v", c.p.name, q.factorSID[30:], n, len(got.challenges), err)
 		})
 		if err != nil {

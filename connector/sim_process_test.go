@@ -2,8 +2,10 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -186,7 +188,7 @@ func (p *simProc) join(ctx context.Context) (a simAssignment, ok bool) {
 	member := p.member
 	p.w.mu.Unlock()
 	var assigned chan simAssignment
-	for assigned == nil {
+	for {
 		got, err := simCall(ctx, p.w, p, "join", func() (chan simAssignment, error) { return p.w.group.join(member).assigned, nil })
 		if err == nil {
 			assigned = got
@@ -217,7 +219,7 @@ func (p *simProc) serve(ctx context.Context, a simAssignment) {
 	keepers.Go(func() { p.heartbeats(gen, keep, a, end) })
 	p.acct.limiter.SetShare(len(a.parts), w.plan.partitions)
 	for part, l := range p.ledgers {
-		if !contains(a.parts, part) {
+		if !slices.Contains(a.parts, part) {
 			l.drop()
 			delete(p.ledgers, part)
 		}
@@ -254,7 +256,7 @@ func (p *simProc) serve(ctx context.Context, a simAssignment) {
 func (p *simProc) heartbeats(gen, keep context.Context, a simAssignment, end func()) {
 	for p.w.rest(gen, 430*time.Millisecond) {
 		err := p.w.rpc(keep, p, "heartbeat", func() error { return p.w.group.heartbeat(a.member, a.generation) })
-		if err != nil && (err != error(errSimLost) || !p.w.plan.deaf) {
+		if err != nil && (!errors.Is(err, errSimLost) || !p.w.plan.deaf) {
 			end()
 			return
 		}
@@ -304,7 +306,7 @@ func (l *simLease) keep(ctx context.Context, a simAssignment) {
 				}
 			})
 		}
-		if err == error(errSimStale) {
+		if errors.Is(err, errSimStale) {
 			l.end()
 			return
 		}
@@ -332,13 +334,4 @@ func (l simLogger) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool { text += " " + a.String(); return true })
 	l.w.locked(func() { l.w.note("%s says: %s", l.name, text) })
 	return nil
-}
-
-func contains(list []int, n int) bool {
-	for _, x := range list {
-		if x == n {
-			return true
-		}
-	}
-	return false
 }

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,7 +113,7 @@ func (s *simSession) at() string { return " " + strconv.Itoa(s.part) }
 func simAsk[T any](ctx context.Context, s *simSession, what string, apply func() (T, error)) (T, error) {
 	for {
 		value, err := simCall(ctx, s.w, s.p, what+s.at(), apply)
-		if err != error(errSimLost) {
+		if !errors.Is(err, errSimLost) {
 			return value, err
 		}
 		if !s.w.rest(ctx, s.w.between(30*time.Millisecond, 200*time.Millisecond, "again "+what+s.p.name)) {

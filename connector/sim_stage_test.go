@@ -13,7 +13,7 @@ import (
 // simStage is the simulation without chance: a directed test says what happens.
 type simStage struct {
 	*sim
-	ctx context.Context //nolint:containedctx // the stage lives as long as the test whose context it is
+	ctx context.Context
 }
 
 // onStage plays a story with one partition. Whatever the story leaves is then
