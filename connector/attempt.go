@@ -141,16 +141,16 @@ func (a *account) lastLook(mayCall context.Context, t task) (kind endKind, why s
 		// The breaker opened and half-opened in between; that slot is the prober's.
 		return endParked, ""
 	}
-	if !t.look {
-		if why := tooLate(t.entry, a.now()); why != "" {
-			return endExpired, why
-		}
-	}
 	if mayCall.Err() != nil {
 		return endInterrupted, ""
 	}
 	if t.lease.Left() <= 0 {
 		return endUnleased, ""
+	}
+	if !t.look {
+		if why := tooLate(t.entry, a.now()); why != "" {
+			return endExpired, why
+		}
 	}
 	return endCalled, ""
 }

@@ -363,6 +363,7 @@ type rig struct {
 	t        testing.TB
 	log      *modelLog
 	src      source // log, unless a test puts another one in front of it
+	lease    lease
 	api      *modelAPI
 	cfg      laneConfig
 	acct     *account
@@ -424,7 +425,7 @@ func pass(d time.Duration) { <-time.After(d) }
 
 func (r *rig) deps() laneDeps {
 	return laneDeps{
-		source: r.src, delivery: r.log, memory: r.log.memory(), lease: freeLease{},
+		source: r.src, delivery: r.log, memory: r.log.memory(), lease: r.lease,
 		ledger: newLedger(2*time.Hour, r.room),
 	}
 }
@@ -442,6 +443,9 @@ func testConfig() Config {
 func (r *rig) start() {
 	if r.src == nil {
 		r.src = r.log
+	}
+	if r.lease == nil {
+		r.lease = freeLease{}
 	}
 	r.lane = newLane(r.cfg, 0, r.deps())
 	ctx, stop := context.WithCancel(r.t.Context())

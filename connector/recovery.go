@@ -149,40 +149,52 @@ func (p position) movedTo(frontier int64) position {
 // successor. Fencing comes next: only then has the former owner's last
 // transaction ended, one way or the other, and what is read stays as it is.
 func (l *lane) begin(ctx context.Context) error {
+	f := found{topic: l.cfg.events.topics.Requests, partition: l.partition, partitions: l.cfg.partitions, accept: l.cfg.recovery.Accept}
+	// Without the lease at the end, somebody else may have worked here between
+	// two of the reads, and what they say together would be nobody's state.
+	for done := false; !done; done = l.lease.Left() > 0 {
+		if err := l.awaitLease(ctx); err != nil {
+			return err
+		}
+		if err := l.insist(ctx,
+			func() error { return l.delivery.fence(ctx) },
+			func() (err error) { l.fenced = time.Now(); f.committed, err = l.src.Position(ctx); return err },
+			func() (err error) { f.log, err = l.src.Range(ctx); return err },
+			func() (err error) { f.remembered, err = l.memory.position(ctx); return err },
+		); err != nil {
+			return err
+		}
+	}
+	return l.insist(ctx,
+		func() error { return l.takeUp(ctx, f) },
+		func() error { return l.ledger.restore(ctx, l.memory, l.fenced) },
+	)
+}
+
+func (l *lane) awaitLease(ctx context.Context) error {
 	for l.lease.Left() <= 0 {
 		if !sleep(ctx, leaseWatch) {
 			return ctx.Err()
 		}
 	}
-	f := found{topic: l.cfg.events.topics.Requests, partition: l.partition, partitions: l.cfg.partitions, accept: l.cfg.recovery.Accept}
-	for _, step := range []func() error{
-		func() error { return l.delivery.fence(ctx) },
-		func() (err error) { l.fenced = time.Now(); f.committed, err = l.src.Position(ctx); return err },
-		func() (err error) { f.log, err = l.src.Range(ctx); return err },
-		func() (err error) { f.remembered, err = l.memory.position(ctx); return err },
-		func() error { return l.takeUp(ctx, f) },
-		func() error { return l.ledger.restore(ctx, l.memory, l.fenced) },
-	} {
-		if err := l.insist(ctx, step); err != nil {
-			return fmt.Errorf("partition %d: %w", l.partition, err)
-		}
-	}
 	return nil
 }
 
-// insist repeats a step while the brokers are away: a lane that begins has
-// nothing better to do.
-func (l *lane) insist(ctx context.Context, step func() error) error {
-	for {
-		err := step()
-		if err == nil || kafka.CodeOf(err) != kafka.CodeUnavailable {
-			return err
-		}
-		l.log.Warn("waiting for the brokers to tell what was done before", "error", err)
-		if !sleep(ctx, persistBase) {
-			return err
+// insist takes steps, and repeats one while the brokers are away: a lane that
+// begins has nothing better to do.
+func (l *lane) insist(ctx context.Context, steps ...func() error) error {
+	for _, step := range steps {
+		for err := step(); err != nil; err = step() {
+			if kafka.CodeOf(err) != kafka.CodeUnavailable {
+				return fmt.Errorf("partition %d: %w", l.partition, err)
+			}
+			l.log.Warn("waiting for the brokers to tell what was done before", "error", err)
+			if !sleep(ctx, persistBase) {
+				return fmt.Errorf("partition %d: %w", l.partition, err)
+			}
 		}
 	}
+	return nil
 }
 
 // takeUp makes the lane go on where the partition was left.

@@ -187,6 +187,59 @@ func TestBrokersAwayAtAssignment(t *testing.T) {
 	})
 }
 
+// TestTakenOverWhileReading: a member loses its partition between two of the
+// reads with which it takes it up. What they say together is nobody's state, and
+// no reason to end.
+func TestTakenOverWhileReading(t *testing.T) {
+	for _, back := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			u := &usurped{modelLog: r.log, back: back}
+			r.src, r.lease = u, u
+			r.start()
+			pass(time.Minute)
+			r.mustEnd()
+			if got := r.api.called("r"); back != (got == 1) {
+				t.Errorf("lease back: %t, %d calls", back, got)
+			}
+		})
+	}
+}
+
+// usurped loses the lease once the range is known; then a successor works.
+type usurped struct {
+	*modelLog
+	back   bool // the lease comes back
+	ranges int
+	lost   time.Time
+}
+
+func (u *usurped) Range(ctx context.Context) (kafka.Range, error) {
+	before, err := u.modelLog.Range(ctx)
+	if u.ranges++; u.ranges > 1 {
+		return before, err
+	}
+	for range 3 {
+		u.add("a", createEvent(u.t, "r", "identity-1"), 0)
+	}
+	theirs := position{frontier: 2, calledTo: 2, seq: 9}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.lost, u.finished[0], u.finished[1] = time.Now(), true, true
+	u.committed = kafka.Position{Offset: 2, Metadata: theirs.metadata()}
+	u.remembered = &schemas.Position{Offset: 2, Metadata: theirs.metadata(), Partitions: 1}
+	return before, err
+}
+
+func (u *usurped) Left() time.Duration {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.lost.IsZero() && (!u.back || time.Since(u.lost) < 10*time.Second) {
+		return 0
+	}
+	return time.Hour
+}
+
 // moodySource is away until a moment.
 type moodySource struct {
 	source

@@ -96,6 +96,10 @@ type simSession struct {
 	unsure bool // the producer has to be renewed before it goes on
 	epoch  int
 	no     int // of the transaction
+
+	// Without transactions, what the brokers get of a session they take in its
+	// order: a request that comes behind a later one is not taken.
+	asked, taken int
 }
 
 func (p *simProc) deps(part int, a simAssignment, l *simLease) laneDeps {
@@ -327,7 +331,11 @@ func (s *simSession) Produce(ctx context.Context, msgs []kafka.Message) error {
 	// topic, or by its key.
 	half := len(msgs) > 1 && s.w.fails(s.w.plan.broker/2, "half "+s.p.name)
 	left := func(m kafka.Message) bool { return half && (len(m.Key) == 0 || m.Key[len(m.Key)-1]%2 == 1) }
+	inTurn := s.inTurn()
 	err := s.w.rpc(ctx, s.p, "produce"+s.at(), func() error {
+		if !inTurn() {
+			return errSimLost
+		}
 		for i, m := range msgs {
 			if !bad[i] && !left(m) {
 				s.w.broker.file(&simEntry{msg: m, state: simCommitted, by: s.p.name}, s.part)
@@ -354,8 +362,27 @@ func (s *simSession) Produce(ctx context.Context, msgs []kafka.Message) error {
 	return nil
 }
 
+// inTurn gives the next request its number, and tells the broker whether it has
+// taken a later one.
+func (s *simSession) inTurn() func() bool {
+	s.asked++
+	no := s.asked
+	return func() bool {
+		if no < s.taken {
+			s.w.saw("late request behind a later one")
+			return false
+		}
+		s.taken = no
+		return true
+	}
+}
+
 func (s *simSession) Commit(ctx context.Context, pos kafka.Position) error {
+	inTurn := s.inTurn()
 	return s.w.rpc(ctx, s.p, "commit"+s.at(), func() error {
+		if !inTurn() {
+			return errSimLost
+		}
 		if err := s.w.group.validate(s.member, s.generation); err != nil {
 			s.w.saw("stale generation refused in a commit")
 			return err
