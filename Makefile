@@ -78,6 +78,10 @@ tidy-check: ## Fail where go.mod or go.sum is not what the imports ask for
 	go mod tidy -diff
 	go -C internal/protogen mod tidy -diff
 
+.PHONY: guards
+guards: ## Take out each guard in turn and see that its test fails (internal/guards lists them)
+	go run ./internal/guards
+
 .PHONY: simulate
 simulate: ## Simulate lanes, brokers and API in virtual time (SEEDS=3000; FROM=n; SEED=n tells one)
 	SIM_SEEDS=$(SEEDS) SIM_FROM=$(FROM) SIM_SEED=$(SEED) go test ./connector -run '^TestSimulation$$' -count=1 -v -timeout 6h

@@ -201,18 +201,19 @@ func TestHandoverInRecovery(t *testing.T) {
 	onStage(t, nil, func(s *simStage) {
 		dies := simFate{mute: true, dies: 20 * time.Millisecond}
 		s.script["create a"], s.script["create b"] = []simFate{dies}, []simFate{dies}
-		away := simFate{refuse: &read.APIError{Status: 503}}
-		s.script["look 0"] = []simFate{away, away, away}
+		s.script["look 0"] = []simFate{{stale: time.Minute}}
 		s.starts(0)
 		s.pass(time.Second)
 		a, b := s.create("a", "k", nil), s.create("b", "l", nil)
 		s.pass(time.Second)
 		s.starts(1)
-		s.pass(simSessionTime + 2*time.Second)
-		s.leaves(1) // it has looked, in vain
+		s.pass(simSessionTime + time.Second)
+		s.create("c", "m", func(r *schemas.Request) { r.Create.FactorSID = simFactor(7) })
+		s.pass(time.Second)
+		s.leaves(1) // it has looked once, in vain, and called another
+		s.locked(func() { s.script["look 0"] = []simFate{{dies: time.Millisecond}} })
 		s.starts(0)
-		s.pass(500 * time.Millisecond)
-		s.dies(0)
+		s.pass(2 * time.Second) // it looks, and dies
 		s.starts(1)
 		s.want(a, schemas.OutcomeAdopted)
 		s.want(b, schemas.OutcomeAdopted)

@@ -42,6 +42,7 @@ var mayImport = map[string][]string{
 	"internal/emulator":     {"internal/secret"},
 	"internal/demo":         {"connector", "connector/kafka", "internal/broker", "internal/device", "internal/emulator", "plugin", "schemas"},
 	"internal/architecture": {},
+	"internal/guards":       {},
 	"integration":           {},
 
 	"cmd/countersign": {
