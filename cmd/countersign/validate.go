@@ -14,7 +14,7 @@ import (
 )
 
 // schemaNames are what --schema can print.
-var schemaNames = []string{"request", "result", "deadletter", "config"}
+var schemaNames = []string{"request", "result", "deadletter", "redrive", "ledger", "position", "config"}
 
 type validateFlags struct {
 	config   configFlag
@@ -58,7 +58,7 @@ Exit codes: 0 no fault (warnings are none), 1 at least one fault, 2 wrong usage.
 	f.config.register(cmd)
 	fl.StringArrayVar(&f.requests, "requests", nil, "`file` of request events, - for stdin; repeatable")
 	fl.StringArrayVar(&f.results, "results", nil, "`file` of result events, - for stdin; repeatable")
-	fl.StringVar(&f.schema, "schema", "", "print the JSON Schema of `"+strings.Join(schemaNames, "|")+"` instead")
+	fl.StringVar(&f.schema, "schema", "", "print a JSON Schema instead: `name` is "+strings.Join(schemaNames[:len(schemaNames)-1], ", ")+" or "+schemaNames[len(schemaNames)-1])
 	fl.BoolVar(&f.example, "example", false, "print a configuration to begin with instead")
 	return cmd
 }
