@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"slices"
 	"time"
 
 	"github.com/countersign/countersign/connector/challenge/read"
@@ -181,9 +182,10 @@ func (l listing) counts(e *entry) bool {
 type patience struct{ settle, apart time.Duration }
 
 // absent reports whether the listings prove that nothing was created for e, or
-// updated for it.
+// updated for it. What is no longer shown after an hour may have been there.
 func (p patience) absent(e *entry, listings []listing) bool {
-	first, last, n := p.valid(e, listings)
+	end := patienceEnd(e)
+	first, last, n := p.valid(e, slices.DeleteFunc(slices.Clone(listings), func(l listing) bool { return l.asOf.After(end) }))
 	if n < 2 {
 		return false
 	}

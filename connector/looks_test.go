@@ -35,6 +35,8 @@ func TestPatience(t *testing.T) {
 		{name: "one of them before the send", looks: []look{{at: -1, back: far}, {at: settle, back: far}}, next: settle + apart},
 		{name: "one of them did not reach back", looks: []look{{back: creationTolerance - 1}, {at: settle, back: far}}, next: settle + apart},
 		{name: "it just reached back", looks: []look{{back: creationTolerance}, {at: settle, back: far}}, want: true},
+		{name: "the later one when the API may have forgotten", looks: []look{{back: far}, {at: maxAge + 1, back: far}}, next: maxAge + apart + 1},
+		{name: "proven before, and looked again since", looks: []look{{back: far}, {at: settle, back: far}, {at: 2 * maxAge, back: far}}, want: true},
 		{name: "the API's clock is behind", looks: []look{{back: far}, {at: settle, ahead: -time.Second, back: far}}, next: settle + time.Second},
 		{name: "the API's clock is ahead", looks: []look{{back: far}, {at: settle - 1, ahead: time.Minute, back: far}}, next: settle + time.Second},
 	} {
@@ -43,7 +45,7 @@ func TestPatience(t *testing.T) {
 				r := newRig(t)
 				pass(time.Hour)
 				sent := time.Now()
-				e := &entry{acct: r.acct, lastSend: sent, since: sent, req: &schemas.Request{}}
+				e := &entry{acct: r.acct, uncertain: true, lastSend: sent, since: sent, req: &schemas.Request{}}
 				pass(10 * settle)
 				var listings []listing
 				for _, l := range tc.looks {

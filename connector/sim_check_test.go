@@ -184,6 +184,7 @@ func sidOf(r *schemas.Result) string {
 type simID struct {
 	made, never, vague int
 	sids               map[string]bool
+	said               []string
 }
 
 func (w *sim) collect(ids map[string]*simID, r *simRecord, a *simAnswer) {
@@ -195,6 +196,11 @@ func (w *sim) collect(ids map[string]*simID, r *simRecord, a *simAnswer) {
 	}
 	id := ids[r.id]
 	for _, res := range a.results {
+		said := string(res.Outcome)
+		if res.Error != nil {
+			said += ": " + res.Error.Message
+		}
+		id.said = append(id.said, said)
 		switch res.Outcome {
 		case schemas.OutcomeSucceeded, schemas.OutcomeAdopted:
 			id.made++
@@ -217,7 +223,7 @@ func (w *sim) checkID(id string, got *simID) {
 	case got.made > 0 && len(made) != 1:
 		w.violate("%s was made, and the API has %d challenges for it", id, len(made))
 	case got.made == 0 && got.vague == 0 && len(made) != 0:
-		w.violate("%s was never made, and the API has a challenge for it", id)
+		w.violate("%s was never made, and the API has a challenge for it; what was said: %q", id, got.said)
 	}
 	for sid := range got.sids {
 		c := w.api.bySID[sid]

@@ -34,6 +34,8 @@ var guards = []guard{
 		cut{"looks.go", "last.began.Sub(first.began) >= p.apart && ", "!last.began.Before(first.began) && "}),
 	lane("two Lists apart", "TestPatience",
 		cut{"looks.go", "last.began.Sub(first.began) >= p.apart && ", "!last.began.Before(first.began) && "}),
+	lane("age of what proves absence", "TestPatience",
+		cut{"looks.go", "return l.asOf.After(end)", "return l.asOf.After(end) && false"}),
 	lane("fencing", "TestGuardFencing",
 		cut{"delivery.go", "func (d exactlyOnce) fence(ctx context.Context) error { return d.session.Fence(ctx) }", "func (d exactlyOnce) fence(context.Context) error { return nil }"}),
 	lane("lease", "TestGuardLease",
