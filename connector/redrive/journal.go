@@ -2,11 +2,13 @@ package redrive
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/countersign/countersign/connector/kafka"
@@ -43,6 +45,16 @@ type journal struct {
 	exists bool
 	next   int64 // offset to read on from
 	marks  marks
+	run    string // that reads it and writes to it
+	own    marks  // of these: read back, and written by this run
+}
+
+// headerRun names the run on each of its marks, by which it knows them again
+// after a transaction of which it was not told how it ended.
+const headerRun = "run"
+
+func newJournal() *journal {
+	return &journal{marks: marks{}, run: rand.Text(), own: marks{}}
 }
 
 // read takes in what was written since the last time.
@@ -67,6 +79,9 @@ func (j *journal) read(ctx context.Context, r Reader, topic string) error {
 			return invalid("%s is no journal of redrives: the record at offset %d is none of ours", topic, rec.Offset)
 		}
 		j.marks[m] = true
+		if slices.ContainsFunc(rec.Headers, func(h schemas.Header) bool { return h.Key == headerRun && string(h.Value) == j.run }) {
+			j.own[m] = true
+		}
 		j.next = rec.Offset + 1
 	}
 	j.next = max(j.next, ranges[0].End)
@@ -103,5 +118,8 @@ func (j *job) note(l letter, to string, now time.Time) kafka.Message {
 	if err != nil {
 		panic("redrive: a journal entry can't be encoded: " + err.Error()) // texts, numbers and a time of this century always can
 	}
-	return kafka.Message{Topic: j.cfg.Topics.Journal, Key: []byte(hex.EncodeToString(l.mark[:])), Value: value}
+	return kafka.Message{
+		Topic: j.cfg.Topics.Journal, Key: []byte(hex.EncodeToString(l.mark[:])), Value: value,
+		Headers: []schemas.Header{{Key: headerRun, Value: []byte(j.journal.run)}},
+	}
 }

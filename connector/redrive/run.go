@@ -2,7 +2,6 @@ package redrive
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -34,7 +33,7 @@ func Survey(ctx context.Context, r Reader, cfg Config) (Report, error) {
 }
 
 func survey(ctx context.Context, r Reader, cfg Config) (*job, error) {
-	j := &job{cfg: cfg, journal: &journal{marks: marks{}}, report: Report{Refused: map[Reason]int{}}}
+	j := &job{cfg: cfg, journal: newJournal(), report: Report{Refused: map[Reason]int{}}}
 	if err := cfg.Check(); err != nil {
 		return j, err
 	}
@@ -98,7 +97,7 @@ func Run(ctx context.Context, c Cluster, cfg Config) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	r := &run{job: j, cluster: c, planned: j.report.Requests() + j.report.Parked, id: rand.Text(), refused: marks{}}
+	r := &run{job: j, cluster: c, planned: j.report.Requests() + j.report.Parked, refused: marks{}}
 	plan := j.report
 	j.report.Redriven, j.report.Parked, j.report.Calls = nil, 0, Calls{}
 	if r.planned == 0 {
@@ -121,9 +120,9 @@ type run struct {
 	planned int
 	done    int
 	due     time.Time // when the next batch may be sent
-	id      string    // of the run
 	commits int
-	refused marks // by Kafka
+	pending []letter // sent last, and whether they arrived is not known
+	refused marks    // by Kafka
 }
 
 func (r *run) progress() {
@@ -155,7 +154,8 @@ func (r *run) topics(ctx context.Context, parking bool) error {
 }
 
 // pass goes through the dead letters once, under the lock. It begins anew with
-// each lock: somebody else may have held it in between.
+// each lock: somebody else may have held it in between. Behind the fence the
+// journal says for good how this run's last transaction ended.
 func (r *run) pass(ctx context.Context, out transactor) error {
 	if err := out.Fence(ctx); err != nil {
 		return kafkaFailed(ctx, err)
@@ -163,6 +163,7 @@ func (r *run) pass(ctx context.Context, out transactor) error {
 	if err := r.journal.read(ctx, r.cluster, r.cfg.Topics.Journal); err != nil {
 		return err
 	}
+	r.settle()
 	var batch []letter
 	var bytes int64
 	size := r.batchSize()
@@ -172,6 +173,9 @@ func (r *run) pass(ctx context.Context, out transactor) error {
 		return err
 	}
 	err := r.walk(ctx, r.cluster, func(l letter) (bool, error) {
+		if r.cfg.Max > 0 && r.done >= r.cfg.Max {
+			return false, nil
+		}
 		if l.verdict != verdictRedrive && l.verdict != verdictPark || r.refused[l.mark] {
 			return true, nil
 		}
@@ -180,8 +184,7 @@ func (r *run) pass(ctx context.Context, out transactor) error {
 		if !full && len(batch) < size && bytes < maxBatchBytes {
 			return true, nil
 		}
-		err := flush()
-		return !full || r.done < r.cfg.Max, err
+		return true, flush()
 	})
 	if err == nil {
 		err = flush()
@@ -218,20 +221,37 @@ func (r *run) flush(ctx context.Context, out transactor, batch []letter) error {
 		err := out.Transact(ctx, msgs, r.position())
 		poison, refused := errors.AsType[*kafka.PoisonError](err)
 		if err != nil && !refused {
+			r.pending = batch
 			return kafkaFailed(ctx, err)
 		}
 		if !refused {
-			for _, l := range batch {
-				r.journal.marks[l.mark] = true
-				r.report.add(l)
-				r.done++
-			}
+			r.count(batch)
 			break
 		}
 		batch = r.without(batch, poison.Indexes)
 	}
 	r.progress()
 	return nil
+}
+
+// count takes letters for done.
+func (r *run) count(batch []letter) {
+	for _, l := range batch {
+		r.journal.marks[l.mark] = true
+		r.report.add(l)
+		r.done++
+	}
+}
+
+// settle counts what of the pending letters did arrive. A mark of another run
+// does not count: it may have sent the same letters since.
+func (r *run) settle() {
+	arrived := slices.DeleteFunc(r.pending, func(l letter) bool { return !r.journal.own[l.mark] })
+	r.pending = nil
+	if len(arrived) > 0 {
+		r.count(arrived)
+		r.progress()
+	}
 }
 
 // without refuses the letters that have a message among the indexes, two a
@@ -253,7 +273,7 @@ func (r *run) without(batch []letter, indexes []int) []letter {
 // how one ended whose answer was lost is seen by it, so no two are the same.
 func (r *run) position() kafka.Position {
 	r.commits++
-	return kafka.Position{Offset: r.journal.next, Metadata: fmt.Sprintf("countersign-redrive.1/%s/%d", r.id, r.commits)}
+	return kafka.Position{Offset: r.journal.next, Metadata: fmt.Sprintf("countersign-redrive.1/%s/%d", r.journal.run, r.commits)}
 }
 
 // finishTime is how long a transaction that is under way at an interruption may
