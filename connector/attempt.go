@@ -155,6 +155,9 @@ func (a *account) lastLook(mayCall context.Context, t task) (kind endKind, why s
 	return endCalled, ""
 }
 
+// errAccountBlocked ends a wait for the rate limit.
+var errAccountBlocked = errors.New("the account is blocked")
+
 // errListStopped ends a list whose next page must not be asked for.
 var errListStopped = errors.New("the list was stopped between two pages")
 
@@ -172,17 +175,17 @@ func (a *account) acquire(mayCall context.Context, t task) (release func(), kind
 		ctx, cancel = context.WithTimeout(ctx, left)
 		defer cancel()
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer a.whenBlocked(cancel)()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer a.whenBlocked(func() { cancel(errAccountBlocked) })()
 	release, err := a.limiter.Acquire(ctx)
 	switch {
 	case err == nil:
 		return release, endCalled
 	case mayCall.Err() != nil:
 		return nil, endInterrupted
-	case a.blocked() != notBlocked:
-		return nil, endParked
+	case t.look, errors.Is(context.Cause(ctx), errAccountBlocked), a.blocked() != notBlocked:
+		return nil, endParked // the account may be free again by now, and is then served at once
 	default:
 		return nil, endExpired
 	}

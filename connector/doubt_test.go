@@ -262,3 +262,88 @@ func TestUpdatesAreSettledByFetch(t *testing.T) {
 		})
 	}
 }
+
+// TestDoubtReachesBackToTheFirstRecord: a record whose id ended in doubt before
+// is looked for since the record that was called, not since its own time.
+func TestDoubtReachesBackToTheFirstRecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		event := createEvent(t, "r", "identity-1")
+		r.cfg.notAfter = 24 * time.Hour
+		called := time.Now()
+		shown := madeFor(t, event, nil)
+		hidden := true
+		r.api.answer = func(context.Context, *schemas.Request, int) (answer, error) { return answer{}, errLostAnswer }
+		r.api.seen = func(context.Context, query) (sighting, error) {
+			if hidden { // behind more challenges than the page cap lets it read
+				return sighting{date: time.Now()}, nil
+			}
+			return sighting{challenges: []read.Challenge{shown}, complete: true, date: time.Now()}, nil
+		}
+		r.log.add("a", event, 0)
+		r.start()
+		pass(maxAge / 2)
+		hidden = false
+		r.log.add("a", event, 0)
+		pass(time.Minute)
+		r.mustEnd()
+		got := r.log.results()
+		if len(got) != 2 || got[0].Outcome != schemas.OutcomeFailed || got[1].Outcome != schemas.OutcomeAdopted || r.api.called("r") != 1 {
+			t.Errorf("%v after %d calls since %v, want the second record to adopt what the first made", got, r.api.called("r"), called)
+		}
+	})
+}
+
+// TestNotFoundIsAnEmptyList: an entity or a factor that is not there has no
+// challenges. That settles the doubt as an empty list does.
+func TestNotFoundIsAnEmptyList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.api.answer = func(_ context.Context, _ *schemas.Request, n int) (answer, error) {
+			if n == 1 {
+				return answer{}, errLostAnswer
+			}
+			return answer{}, apiErr(404, 20404)
+		}
+		r.api.seen = func(context.Context, query) (sighting, error) {
+			return sighting{date: time.Now()}, apiErr(404, 20404)
+		}
+		r.log.add("a", createEvent(t, "r", "identity-1"), 0)
+		r.start()
+		pass(time.Minute)
+		r.mustEnd()
+		got := r.log.results()
+		if len(got) != 1 || got[0].Outcome != schemas.OutcomeRejected || r.api.called("r") != 2 || r.api.looks != 2 {
+			t.Errorf("%v after %d calls and %d looks, want it rejected by the second of each", got, r.api.called("r"), r.api.looks)
+		}
+	})
+}
+
+// TestCallEndsWithTheLease: an answer is worth nothing once somebody else may
+// work on the partition, so the call is given up then, and is in doubt.
+func TestCallEndsWithTheLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		lease := &endingLease{until: time.Now().Add(4 * time.Second)}
+		r.lease = lease
+		var took time.Duration
+		r.api.answer = func(ctx context.Context, _ *schemas.Request, _ int) (answer, error) {
+			began := time.Now()
+			<-ctx.Done()
+			took = time.Since(began)
+			return answer{}, &read.CallError{Code: read.CodeTimeout, Sent: true, Err: ctx.Err()}
+		}
+		r.log.add("a", createEvent(t, "r", "identity-1"), 0)
+		r.start()
+		pass(20 * time.Second)
+		if took == 0 || took > 4*time.Second || r.api.called("r") != 1 || r.api.looks != 0 {
+			t.Errorf("the call took %v of a lease of 4 s; %d calls, %d looks", took, r.api.called("r"), r.api.looks)
+		}
+		r.end()
+	})
+}
+
+// endingLease ends at a moment and is not renewed.
+type endingLease struct{ until time.Time }
+
+func (l *endingLease) Left() time.Duration { return time.Until(l.until) }

@@ -40,6 +40,7 @@ type modelLog struct {
 	commitErr func() error
 	hold      chan struct{} // when set, commits wait for it
 	commits   int
+	largest   int // bytes of a group
 	// What the books hold.
 	remembered *schemas.Position
 	noted      []schemas.LedgerEntry
@@ -157,10 +158,13 @@ func (m *modelLog) commit(ctx context.Context, g group) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.commits++
+	size := 0
 	for _, o := range g.outputs {
+		size += len(o.msg.Value)
 		m.published = append(m.published, o.msg)
 		m.finished[m.offsetOf(o.msg)] = true
 	}
+	m.largest = max(m.largest, size)
 	for _, b := range g.books {
 		m.note(b)
 	}
@@ -168,6 +172,11 @@ func (m *modelLog) commit(ctx context.Context, g group) error {
 		if g.position.has(r.Offset) != m.finished[r.Offset] && g.position.has(r.Offset) {
 			m.t.Errorf("commit at %d passes record %d, which has neither result nor dead letter", g.position.frontier, r.Offset)
 		}
+	}
+	// What was committed is recognised by its metadata, so no two may be alike.
+	before, _ := parsePosition(m.committed.Offset, m.committed.Metadata)
+	if g.position.seq <= before.seq {
+		m.t.Errorf("commit %d follows commit %d", g.position.seq, before.seq)
 	}
 	m.committed = g.committed()
 	return nil

@@ -148,8 +148,9 @@ func (l *lane) keepBooks(g *group, last trace, now time.Time) error {
 	return nil
 }
 
-// maxBatchBytes bounds the answers that one commit publishes.
-const maxBatchBytes = 8 << 20
+// maxBatchBytes bounds the answers and the bad records that one commit publishes.
+// A transaction has a few seconds.
+const maxBatchBytes = 4 << 20
 
 // cutBatch moves what the next commit takes from finished to committing: at
 // least one record, and no more than the bounds of records and bytes allow.

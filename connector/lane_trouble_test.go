@@ -104,7 +104,7 @@ func TestNoCallsWhileNothingCommits(t *testing.T) {
 		r.start()
 		pass(10 * time.Second) // the first commit hangs by now
 		for i := range 500 {
-			r.log.add(fmt.Sprint(i), createEvent(t, fmt.Sprint("r", i), "identity-1"), 0)
+			r.log.add(fmt.Sprint(i), fetchEvent(t, fmt.Sprint("r", i), "identity-1"), 0)
 		}
 		pass(time.Minute)
 		synctest.Wait()
@@ -248,6 +248,31 @@ func TestUnwrittenAloneIsRepeated(t *testing.T) {
 		}})
 		if err != nil || fmt.Sprint(sink.written) != "[a c b]" {
 			t.Errorf("written %q, %v", sink.written, err)
+		}
+	})
+}
+
+// TestGroupsFitIntoTheirTime: bad records are published whole, so a group is
+// bounded by their size, or a backlog of them would never get committed.
+func TestGroupsFitIntoTheirTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.cfg.maxBatch = maxBatch
+		const size = 500 << 10
+		for range 100 {
+			r.log.add("", make([]byte, size), 0)
+		}
+		r.log.hold = make(chan struct{})
+		r.start()
+		pass(3 * time.Second)
+		close(r.log.hold) // by now all of them wait for it
+		pass(10 * time.Second)
+		r.mustEnd()
+		if n := len(r.log.published); n != 100 {
+			t.Errorf("%d dead letters of 100", n)
+		}
+		if most := int(r.log.largest); most > maxBatchBytes+2*size {
+			t.Errorf("a group of %d KiB, want about %d", most>>10, maxBatchBytes>>10)
 		}
 	})
 }

@@ -13,7 +13,8 @@ import (
 // seenID is what became of a request id.
 type seenID struct {
 	outcome   schemas.Outcome
-	body      hash      // marker.body of the request
+	body      hash // marker.body of the request
+	record    recordHash
 	sid       string    // of the challenge; empty: there is none, or it is not known
 	topic     string    // where the request stands
 	partition int       // likewise
@@ -42,11 +43,11 @@ const (
 	verdictAgain
 )
 
-// judge says what s means for the record at those coordinates whose request has
-// that body.
-func (s seenID) judge(body hash, topic string, partition int, offset int64) verdict {
+// judge says what s means for a record whose request has that body. In a topic
+// that was made anew another record may stand at the coordinates.
+func (s seenID) judge(body hash, record recordHash, topic string, partition int, offset int64) verdict {
 	switch {
-	case s.topic == topic && s.partition == partition && s.offset == offset:
+	case s.topic == topic && s.partition == partition && s.offset == offset && s.record == record:
 		return verdictAnswered
 	case s.body != body:
 		return verdictConflict
@@ -80,7 +81,7 @@ func (s seenID) entry(id hash) schemas.LedgerEntry {
 		sid = ""
 	}
 	e := schemas.LedgerEntry{
-		IDHash: hex.EncodeToString(id[:]), Body: hex.EncodeToString(s.body[:]), Outcome: s.outcome, ChallengeSID: sid,
+		IDHash: hex.EncodeToString(id[:]), Body: hex.EncodeToString(s.body[:]), Record: s.record.String(), Outcome: s.outcome, ChallengeSID: sid,
 		Topic: s.topic, Partition: s.partition, Offset: s.offset, At: s.at,
 	}
 	if !s.calledSince.IsZero() {
@@ -99,15 +100,15 @@ func seenOf(e schemas.LedgerEntry) (id hash, s seenID, ok bool) {
 	if e.CalledSince != nil {
 		s.calledSince = *e.CalledSince
 	}
-	ok = readHash(&id, e.IDHash) && readHash(&s.body, e.Body)
+	ok = readHash(id[:], e.IDHash) && readHash(s.body[:], e.Body) && readHash(s.record[:], e.Record)
 	return id, s, ok
 }
 
-func readHash(h *hash, text string) bool {
+func readHash(h []byte, text string) bool {
 	if len(text) != hex.EncodedLen(len(h)) {
 		return false
 	}
-	_, err := hex.Decode(h[:], []byte(text))
+	_, err := hex.Decode(h, []byte(text))
 	return err == nil
 }
 

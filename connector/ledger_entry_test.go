@@ -19,6 +19,8 @@ func TestSeenIDJudge(t *testing.T) {
 		"the record itself":            {func(*seenID) {}, verdictAnswered},
 		"the record itself, failed":    {func(s *seenID) { s.outcome = schemas.OutcomeFailed }, verdictAnswered},
 		"the record, another body":     {func(s *seenID) { s.body = testHash(2) }, verdictAnswered},
+		"another record":               {func(s *seenID) { s.record = recordHash{2} }, verdictDuplicate},
+		"another record, failed":       {func(s *seenID) { s.record = recordHash{2}; s.outcome = schemas.OutcomeFailed }, verdictAgain},
 		"another offset":               {func(s *seenID) { s.offset-- }, verdictDuplicate},
 		"another partition":            {func(s *seenID) { s.partition-- }, verdictDuplicate},
 		"another topic":                {func(s *seenID) { s.topic = "old" }, verdictDuplicate},
@@ -31,7 +33,7 @@ func TestSeenIDJudge(t *testing.T) {
 	} {
 		s := succeeded(offset, ledgerStart)
 		tc.change(&s)
-		if got := s.judge(testHash(1), topic, partition, offset); got != tc.want {
+		if got := s.judge(testHash(1), recordHash{3, 1, 4}, topic, partition, offset); got != tc.want {
 			t.Errorf("%s: verdict %d, want %d", name, got, tc.want)
 		}
 	}

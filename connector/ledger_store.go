@@ -32,8 +32,9 @@ type storedEntry struct {
 	sid      [16]byte
 	at       int64 // nanoseconds since 1970
 	offset   int64
+	since    int64 // nanoseconds since 1970; zero: no doubt
+	record   recordHash
 	origin   uint32 // index of origins
-	since    int64  // nanoseconds since 1970; zero: no doubt
 	outcome  uint8  // index of storedOutcomes
 	sidForm  uint8
 }
@@ -137,7 +138,7 @@ func (t *entryStore) dropWhile(old func(at time.Time) bool) (dropped int) {
 }
 
 func (t *entryStore) pack(id hash, s seenID, slot uint32) storedEntry {
-	e := storedEntry{id: id, body: s.body, at: s.at.UnixNano(), offset: s.offset, origin: t.origin(s.topic, s.partition)}
+	e := storedEntry{id: id, body: s.body, record: s.record, at: s.at.UnixNano(), offset: s.offset, origin: t.origin(s.topic, s.partition)}
 	if !s.calledSince.IsZero() {
 		e.since = s.calledSince.UnixNano()
 	}
@@ -164,7 +165,7 @@ func (t *entryStore) unpack(slot uint32) seenID {
 	e := t.at(slot)
 	from := t.origins[e.origin]
 	s := seenID{
-		outcome: storedOutcomes[e.outcome], body: e.body, at: time.Unix(0, e.at),
+		outcome: storedOutcomes[e.outcome], body: e.body, record: e.record, at: time.Unix(0, e.at),
 		topic: from.topic, partition: from.partition, offset: e.offset,
 	}
 	if e.since != 0 {

@@ -59,7 +59,7 @@ func newTopic(entries ...schemas.LedgerEntry) *ledgerTopic {
 
 func succeeded(offset int64, at time.Time) seenID {
 	return seenID{
-		outcome: schemas.OutcomeSucceeded, body: testHash(1), sid: "YC0123456789abcdef0123456789abcdef",
+		outcome: schemas.OutcomeSucceeded, body: testHash(1), sid: "YC0123456789abcdef0123456789abcdef", record: recordHash{3, 1, 4},
 		topic: "challenge.requests", partition: 3, offset: offset, at: at,
 	}
 }

@@ -23,6 +23,9 @@ type kafkaMemory struct {
 }
 
 func (m kafkaMemory) position(ctx context.Context) (*schemas.Position, error) {
+	if err := m.client.AwaitStable(ctx, m.topics.Positions, m.partition); err != nil {
+		return nil, err
+	}
 	key := schemas.Position{Group: m.group, Topic: m.topics.Requests, Partition: m.partition}.Key()
 	rec, found, err := m.client.LastOf(ctx, m.topics.Positions, m.partition, []byte(key))
 	if err != nil || !found || len(rec.Value) == 0 { // a tombstone is somebody's wish to forget
@@ -36,6 +39,9 @@ func (m kafkaMemory) position(ctx context.Context) (*schemas.Position, error) {
 }
 
 func (m kafkaMemory) ledger(ctx context.Context, from int64, horizon time.Time, each func(schemas.LedgerEntry)) (int64, error) {
+	if err := m.client.AwaitStable(ctx, m.topics.Ledger, m.partition); err != nil {
+		return from, err
+	}
 	if from < 0 {
 		at, err := m.client.OffsetAt(ctx, m.topics.Ledger, m.partition, horizon)
 		if err != nil {
@@ -43,8 +49,9 @@ func (m kafkaMemory) ledger(ctx context.Context, from int64, horizon time.Time, 
 		}
 		from = at
 	}
-	// It ends where the log ends for a read_committed reader. Nothing of ours is
-	// behind that: the former owner's last transaction has ended.
+	// It ends where the log ends for a read_committed reader. What the former owner
+	// committed is before that: its last transaction has ended, and all those of
+	// others in these topics that had begun before.
 	for rec, err := range m.client.Scan(ctx, m.topics.Ledger, m.partition, from, math.MaxInt64) {
 		if kafka.CodeOf(err) == kafka.CodeOutOfRange && from > 0 {
 			// Retention has passed what was read last.

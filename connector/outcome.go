@@ -28,9 +28,12 @@ type outcome struct {
 	unnoted    bool              // it says nothing of the request's id: the ledger leaves it out
 }
 
-// size is about how many bytes the outcome's answer holds.
+// size is about how many bytes the outcome's events take.
 func (o *outcome) size() int {
 	n := len(o.answer.challenge)
+	if o.deadLetter {
+		n += int(o.entry.bytes) // it carries the record
+	}
 	for _, c := range o.answer.challenges {
 		n += len(c)
 	}
@@ -127,7 +130,7 @@ func (o *outcome) seen() (seenID, bool) {
 		return seenID{}, false
 	}
 	seen := seenID{
-		outcome: o.outcome, body: e.body, sid: challengeSID(o), at: o.ended,
+		outcome: o.outcome, body: e.body, record: e.hash, sid: challengeSID(o), at: o.ended,
 		topic: e.rec.Topic, partition: e.rec.Partition, offset: e.rec.Offset,
 	}
 	if o.err != nil && o.err.Class == schemas.ClassAmbiguous {

@@ -3,6 +3,7 @@ package connector
 import (
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -132,4 +133,33 @@ func FuzzParsePosition(f *testing.F) {
 			t.Errorf("what was parsed does not survive: %v", err2)
 		}
 	})
+}
+
+// TestLeftSetReachesBeyondTheWindow: a lane that leaves before it has taken in
+// all that a former owner may have called passes that doubt on.
+func TestLeftSetReachesBeyondTheWindow(t *testing.T) {
+	r := newRig(t)
+	r.src, r.lease = r.log, freeLease{}
+	l := newLane(r.cfg, 0, r.deps())
+	l.window = newWindow(10, 16)
+	for name, tc := range map[string]struct {
+		start position
+		want  []int64
+	}{
+		"after a crash": {position{frontier: 10, calledTo: 14}, []int64{10, 11, 12, 13}},
+		"after a leave": {position{frontier: 10, calledTo: 300, left: &runs{}}, []int64{12, 200}},
+	} {
+		if tc.start.left != nil {
+			for _, offset := range tc.want {
+				tc.start.left.add(offset, offset+1)
+			}
+		}
+		l.start = tc.start
+		left := l.mayHaveCalled()
+		for offset := int64(0); offset < 400; offset++ {
+			if got, want := left.has(offset), slices.Contains(tc.want, offset); got != want {
+				t.Errorf("%s: offset %d may have been called: %t, want %t", name, offset, got, want)
+			}
+		}
+	}
 }

@@ -1,7 +1,9 @@
 package connector
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -228,6 +230,8 @@ func (l *lane) takeUp(ctx context.Context, f found) error {
 	return nil
 }
 
+var errNotShown = errors.New("the last record that was answered is not shown yet")
+
 // recognise compares the last record below the frontier with what was there
 // when it was worked on.
 func (l *lane) recognise(ctx context.Context, f found, p position, notice string) (position, string, error) {
@@ -242,6 +246,13 @@ func (l *lane) recognise(ctx context.Context, f found, p position, notice string
 		return p, notice, nil // retention was faster
 	case err != nil:
 		return p, "", err
+	case len(got.Records) == 0 && got.Next <= last.Offset:
+		now, err := l.src.Range(ctx)
+		if err == nil && now.End <= last.Offset {
+			return p, "", f.refuse(RecoveryRecreatedTopic, "the log has come to end at %d: the topic was recreated or truncated", now.End)
+		}
+		// A leader that has only just become one may not show what it has.
+		return p, "", &kafka.Error{Code: kafka.CodeUnavailable, Op: "fetch", Err: cmp.Or(err, errNotShown)}
 	case len(got.Records) > 0 && got.Records[0].Offset == last.Offset && hashRecord(&got.Records[0]).String() == last.Hash:
 		l.lastTrace = trace{offset: last.Offset, hash: hashRecord(&got.Records[0]), known: true}
 		return p, notice, nil

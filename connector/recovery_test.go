@@ -166,6 +166,90 @@ func TestRecreatedTopicIsRecognised(t *testing.T) {
 	}
 }
 
+// TestRecreatedTopicAnswersAnew: where a topic that was made anew is accepted,
+// its records are not taken for those that had their offsets before. The first is
+// the same request again, the second another one under an id that is known.
+func TestRecreatedTopicAnswersAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.log.add("a", createEvent(t, "again", "identity-1"), 0)
+		r.log.add("a", createEvent(t, "other", "identity-1"), 0)
+		r.start()
+		pass(time.Second)
+		r.mustEnd()
+		before := len(r.log.results())
+		r.log.mu.Lock()
+		r.log.records, r.log.stable, r.log.finished = nil, 0, map[int64]bool{}
+		r.log.mu.Unlock()
+		r.log.add("a", createEvent(t, "again", "identity-1"), 0)
+		r.log.add("a", createEvent(t, "other", "identity-2"), 0)
+		r.cfg.recovery.Accept = []Acceptance{AcceptRecreatedTopic}
+		r.start()
+		pass(time.Minute)
+		r.mustEnd()
+		got := r.log.results()[before:]
+		if len(got) != 2 || got[0].Outcome != schemas.OutcomeDuplicate || got[1].Outcome != schemas.OutcomeRejected {
+			t.Errorf("answered %v, want a duplicate and a conflict", got)
+		}
+		if n := r.api.total(); n != 2 {
+			t.Errorf("%d calls, want the two of the first topic", n)
+		}
+	})
+}
+
+// TestEmptyAnswerRecognisesNothing: a broker that has only just become the
+// leader may not show yet what is there.
+func TestEmptyAnswerRecognisesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.log.add("a", createEvent(t, "first", "identity-1"), 0)
+		r.start()
+		pass(time.Second)
+		r.mustEnd()
+		r.src = &emptySource{modelLog: r.log, empty: 3}
+		r.start()
+		r.log.add("a", createEvent(t, "second", "identity-1"), 0)
+		pass(time.Minute)
+		r.mustEnd()
+		if r.api.called("second") != 1 {
+			t.Error("the lane does not go on")
+		}
+	})
+}
+
+// emptySource answers its first fetches with nothing.
+type emptySource struct {
+	*modelLog
+	empty int
+}
+
+func (s *emptySource) Fetch(ctx context.Context, offset int64, maxBytes int, maxWait time.Duration) (kafka.Fetched, error) {
+	if s.empty > 0 {
+		s.empty--
+		return kafka.Fetched{Next: offset, LastStable: offset}, nil
+	}
+	return s.modelLog.Fetch(ctx, offset, maxBytes, maxWait)
+}
+
+// TestLastTraceIsKept: a lane that had nothing to do remembers all the same which
+// record was the last that its predecessors answered.
+func TestLastTraceIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.log.add("a", createEvent(t, "first", "identity-1"), 0)
+		for range 3 {
+			r.start()
+			pass(2 * idleCommit)
+			r.mustEnd()
+			r.cfg.partitions++ // is written down, so there is a commit without a record
+			r.cfg.recovery.Accept = []Acceptance{AcceptPartitionCount}
+		}
+		if got := r.log.remembered; got.Last == nil || got.Last.Offset != 0 || got.Partitions != 3 {
+			t.Errorf("remembered is %+v, want the first record and 3 partitions", got)
+		}
+	})
+}
+
 // TestBrokersAwayAtAssignment: a lane that begins waits for them; it does not
 // end the connector.
 func TestBrokersAwayAtAssignment(t *testing.T) {

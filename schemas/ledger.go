@@ -12,6 +12,7 @@ type LedgerEntry struct {
 	Version      string  // 1.x; empty: Encode writes Version
 	IDHash       string  // of the request's id: 32 lower-case hexadecimal digits
 	Body         string  // of what the request asks for, likewise
+	Record       string  // of the request's record, its timestamp included: 16 digits
 	Outcome      Outcome // of its result
 	ChallengeSID string  // empty: there is none, or it is not known
 	Topic        string  // where the request stands
@@ -31,6 +32,7 @@ func (e LedgerEntry) Encode() ([]byte, error) {
 	w.text("version", versionOr(e.Version))
 	w.text("id_hash", e.IDHash)
 	w.text("body", e.Body)
+	w.text("record", e.Record)
 	w.text("outcome", string(e.Outcome))
 	w.optional("challenge_sid", e.ChallengeSID)
 	w.text("topic", e.Topic)
@@ -53,6 +55,7 @@ func DecodeLedgerEntry(data []byte) (e *LedgerEntry, err error) {
 		e = &LedgerEntry{
 			IDHash:       o.text("id_hash", required, hashRule),
 			Body:         o.text("body", required, hashRule),
+			Record:       o.text("record", required, shortHashRule),
 			Outcome:      Outcome(o.text("outcome", required, outcomeRule)),
 			ChallengeSID: o.text("challenge_sid", optional, challengeRule),
 			Topic:        o.text("topic", required, notEmpty),
@@ -69,5 +72,5 @@ func DecodeLedgerEntry(data []byte) (e *LedgerEntry, err error) {
 }
 
 var ledgerShape = shape{names: []string{
-	"version", "id_hash", "body", "outcome", "challenge_sid", "topic", "partition", "offset", "at", "called_since",
+	"version", "id_hash", "body", "record", "outcome", "challenge_sid", "topic", "partition", "offset", "at", "called_since",
 }}

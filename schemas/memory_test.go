@@ -17,7 +17,7 @@ const hash = "0f5a1c0d3e5f7a9b1c3d5e7f90a2b4c6"
 
 func ledgerEntry(change func(e *schemas.LedgerEntry)) *schemas.LedgerEntry {
 	e := &schemas.LedgerEntry{
-		Version: "1.0", IDHash: hash, Body: strings.Repeat("1f", 16), Outcome: schemas.OutcomeSucceeded, ChallengeSID: challengeSID,
+		Version: "1.0", IDHash: hash, Body: strings.Repeat("1f", 16), Record: strings.Repeat("2e", 8), Outcome: schemas.OutcomeSucceeded, ChallengeSID: challengeSID,
 		Topic: "challenge.requests", Partition: 3, Offset: 41, At: record.Add(126 * time.Millisecond),
 	}
 	if change != nil {
@@ -97,6 +97,7 @@ func TestMemoryIsNotWrittenWithFaults(t *testing.T) {
 	for name, e := range map[string]*schemas.LedgerEntry{
 		"hash":    ledgerEntry(func(e *schemas.LedgerEntry) { e.IDHash = strings.ToUpper(hash) }),
 		"body":    ledgerEntry(func(e *schemas.LedgerEntry) { e.Body = "" }),
+		"record":  ledgerEntry(func(e *schemas.LedgerEntry) { e.Record = e.Body }),
 		"outcome": ledgerEntry(func(e *schemas.LedgerEntry) { e.Outcome = "done" }),
 		"offset":  ledgerEntry(func(e *schemas.LedgerEntry) { e.Offset = -1 }),
 		"version": ledgerEntry(func(e *schemas.LedgerEntry) { e.Version = "2.0" }),

@@ -18,7 +18,7 @@ const firstLook = 64
 func (c *Client) LastOf(ctx context.Context, topic string, partition int, key []byte) (Record, bool, error) {
 	var start, end int64
 	err := brieflyIfNew.retry(ctx, func() error {
-		at, err := c.listOffsets(ctx, place{topic, partition}, kafkago.FirstOffset, kafkago.LastOffset)
+		at, err := c.listOffsets(ctx, kafkago.ReadUncommitted, place{topic, partition}, kafkago.FirstOffset, kafkago.LastOffset)
 		start, end = at[kafkago.FirstOffset], at[kafkago.LastOffset]
 		return err
 	})

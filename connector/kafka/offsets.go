@@ -16,7 +16,7 @@ import (
 func (s *Session) Range(ctx context.Context) (Range, error) {
 	var out Range
 	err := s.persist(ctx, func() error {
-		at, err := s.client.listOffsets(ctx, place{s.topic, s.partition}, kafkago.FirstOffset, kafkago.LastOffset)
+		at, err := s.client.listOffsets(ctx, kafkago.ReadUncommitted, place{s.topic, s.partition}, kafkago.FirstOffset, kafkago.LastOffset)
 		out = Range{Start: at[kafkago.FirstOffset], End: at[kafkago.LastOffset]}
 		return err
 	})
@@ -29,7 +29,7 @@ func (c *Client) OffsetAt(ctx context.Context, topic string, partition int, at t
 	var out int64
 	err := brieflyIfNew.retry(ctx, func() error {
 		when := max(at.UnixMilli(), 0) // what is below zero has a meaning of its own
-		found, err := c.listOffsets(ctx, place{topic, partition}, when, kafkago.LastOffset)
+		found, err := c.listOffsets(ctx, kafkago.ReadUncommitted, place{topic, partition}, when, kafkago.LastOffset)
 		if err != nil {
 			return err
 		}
@@ -42,14 +42,45 @@ func (c *Client) OffsetAt(ctx context.Context, topic string, partition int, at t
 	return out, err
 }
 
+// stableWatch is how often AwaitStable asks.
+const stableWatch = 100 * time.Millisecond
+
+// AwaitStable waits until every transaction has ended that is open in a
+// partition now, so that a reader of committed records sees all that stands there.
+// That takes until the last one's timeout at most, as long as brokers answer; one
+// that is away is waited for about eight seconds.
+func (c *Client) AwaitStable(ctx context.Context, topic string, partition int) error {
+	end, err := c.end(ctx, kafkago.ReadUncommitted, place{topic, partition})
+	for err == nil {
+		var stable int64
+		if stable, err = c.end(ctx, kafkago.ReadCommitted, place{topic, partition}); err != nil || stable >= end {
+			break
+		}
+		if !wait(ctx, stableWatch) {
+			return wrap(ctx, fmt.Sprintf("wait for open transactions in %s/%d", topic, partition), context.Cause(ctx))
+		}
+	}
+	return err
+}
+
+// end is the high watermark of a partition, or its last stable offset.
+func (c *Client) end(ctx context.Context, isolation kafkago.IsolationLevel, at place) (end int64, err error) {
+	err = brieflyIfNew.retry(ctx, func() error {
+		found, err := c.listOffsets(ctx, isolation, at, kafkago.LastOffset)
+		end = found[kafkago.LastOffset]
+		return err
+	})
+	return end, err
+}
+
 // listOffsets asks for the offsets of some times, or of what kafka-go has
 // negative numbers for. kafka-go's Client takes what an answer leaves out for
 // offset 0.
-func (c *Client) listOffsets(ctx context.Context, at place, times ...int64) (map[int64]int64, error) {
+func (c *Client) listOffsets(ctx context.Context, isolation kafkago.IsolationLevel, at place, times ...int64) (map[int64]int64, error) {
 	op := fmt.Sprintf("offsets of %s/%d", at.topic, at.partition)
 	limited, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	req := &listoffsets.Request{ReplicaID: -1, Topics: []listoffsets.RequestTopic{{Topic: at.topic}}}
+	req := &listoffsets.Request{ReplicaID: -1, IsolationLevel: int8(isolation), Topics: []listoffsets.RequestTopic{{Topic: at.topic}}}
 	for _, when := range times {
 		req.Topics[0].Partitions = append(req.Topics[0].Partitions, listoffsets.RequestPartition{
 			Partition: int32(at.partition), CurrentLeaderEpoch: -1, Timestamp: when,

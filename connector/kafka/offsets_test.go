@@ -203,3 +203,44 @@ func TestLastOfReadsAsLittleAsItCan(t *testing.T) {
 		t.Errorf("%d fetches of up to 4 MiB", n)
 	}
 }
+
+// TestAwaitStable: what was open when it was asked has to end, what was begun
+// later has not.
+func TestAwaitStable(t *testing.T) {
+	inBubble(t, map[string]int32{"t": 1}, func(t *testing.T, w *world) {
+		c := w.client()
+		if err := c.AwaitStable(t.Context(), "t", 0); err != nil {
+			t.Fatal(err)
+		}
+		early, late := w.txnProducer("early"), w.txnProducer("late")
+		begin(t, early)
+		put(t, early, "t", 0, "open")
+		ended := make(chan error, 1)
+		go func() { ended <- c.AwaitStable(t.Context(), "t", 0) }()
+		<-time.After(10 * time.Second)
+		select {
+		case err := <-ended:
+			t.Fatalf("it did not wait: %v", err)
+		default:
+		}
+		begin(t, late)
+		put(t, late, "t", 0, "later")
+		end(t, early, kgo.TryAbort)
+		<-time.After(2 * stableWatch)
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Error(err)
+			}
+		default:
+			t.Error("it waits for a transaction that was begun later")
+			end(t, late, kgo.TryAbort)
+			<-ended
+		}
+
+		gone, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wantCode(t, c.AwaitStable(gone, "t", 0), CodeCanceled)
+		wantCode(t, c.AwaitStable(t.Context(), "t", 9), CodeUnknownTopic)
+	})
+}
