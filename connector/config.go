@@ -153,7 +153,7 @@ type RecoveryConfig struct {
 	// clean stop, and expect requests from before the change to count as new.
 	MarkerKey Secret `yaml:"marker_key"`
 	// Settle is how long after the last possible send the API may take to show a
-	// challenge. Zero: twice the account's timeout.
+	// challenge: at least the accounts' timeouts. Zero: twice the account's.
 	Settle time.Duration `yaml:"settle"`
 	// Apart is the least time between the two Lists that prove a challenge's
 	// absence. Zero: 2s.

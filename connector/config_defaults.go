@@ -35,7 +35,7 @@ const (
 	defaultRetryCap         = 10 * time.Second
 	defaultDrainTimeout     = 20 * time.Second
 
-	// The broker looks for transactions that ran out every 10 s, so 5 s keeps the
+	// The broker looks for transactions that ran out every 10 s, so 4 s keep the
 	// delay that a dead lane causes to other readers below 15 s.
 	defaultTransactionTimeout = 4 * time.Second
 	defaultLeaseMargin        = 5 * time.Second

@@ -62,6 +62,7 @@ func (c Config) Validate() []Violation {
 	c.validateRetry(&v)
 	c.Delivery.validate(&v)
 	c.Recovery.validate(&v, c.Kafka.Group)
+	c.validateSettle(&v)
 	v.duration("ledger.horizon", c.Ledger.Horizon, time.Second, maxHorizon)
 	checkNumber(&v, "ledger.entries", c.Ledger.Entries, 1, maxLedgerEntries)
 	c.validateDrain(&v)

@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +33,17 @@ func (r RecoveryConfig) validate(v *configCheck, group string) {
 	for i, accepted := range r.Accept {
 		if !slices.Contains(acceptances, accepted) {
 			v.add("recovery.accept["+strconv.Itoa(i)+"]", "must be %s", alternatives(acceptances))
+		}
+	}
+}
+
+// validateSettle: a call may take effect until its timeout, so whoever looks
+// sooner proves nothing.
+func (c Config) validateSettle(v *configCheck) {
+	settle := c.Recovery.Settle
+	for _, name := range slices.Sorted(maps.Keys(c.Accounts)) {
+		if timeout := c.Accounts[name].Timeout; settle > 0 && settle < timeout {
+			v.add("recovery.settle", "must be at least %s.timeout (%s), is %s: a call may take effect until then", accountPath(name), timeout, settle)
 		}
 	}
 }

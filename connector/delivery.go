@@ -14,7 +14,7 @@ import (
 // position that they make true.
 type group struct {
 	outputs  []output
-	books    []kafka.Message // ledger entries and the position record
+	books    []kafka.Message // ledger entries and, last, the position record
 	position position
 }
 
@@ -97,9 +97,10 @@ type sink interface {
 	Commit(ctx context.Context, pos kafka.Position) error
 }
 
-// atLeastOnce publishes the events, then what the lane notes for itself, and
-// commits the position after that. A crash in between publishes again; it never
-// loses, and the notes never tell of an event that is not there.
+// atLeastOnce publishes the events, then the ledger entries, then the position
+// record, and commits the offset after that. A crash in between publishes again;
+// it never loses, and neither the ledger nor the position tells of what is not
+// there.
 type atLeastOnce struct {
 	sink sink
 	log  *slog.Logger
@@ -128,11 +129,14 @@ func (d atLeastOnce) commit(ctx context.Context, g group) error {
 	for i, m := range g.books {
 		books[i] = output{msg: m}
 	}
-	if err := persist(ctx, d.log, "write ledger and position", func() (err error) {
-		books, err = d.publish(ctx, books)
-		return err
-	}); err != nil {
-		return err
+	entries := max(0, len(books)-1)
+	for _, left := range [][]output{books[:entries], books[entries:]} {
+		if err := persist(ctx, d.log, "write ledger and position", func() (err error) {
+			left, err = d.publish(ctx, left)
+			return err
+		}); err != nil {
+			return err
+		}
 	}
 	return persist(ctx, d.log, "commit position", func() error { return d.sink.Commit(ctx, g.committed()) })
 }

@@ -57,11 +57,13 @@ func TestAtLeastOnce(t *testing.T) {
 		code    kafka.ErrorCode
 		commits int
 	}{
-		{"all well", scriptedSink{}, []string{"a", "b"}, "", 1},
-		{"publishing is repeated until it succeeds", scriptedSink{produce: []error{away, away, away}}, []string{"a", "b"}, "", 1},
-		{"a failed commit publishes nothing again", scriptedSink{commit: []error{away, away}}, []string{"a", "b"}, "", 1},
-		{"ownership lost ends it", scriptedSink{commit: []error{lost}}, []string{"a", "b"}, kafka.CodeOwnershipLost, 0},
-		{"a refused event is replaced", scriptedSink{produce: []error{poison}}, []string{"a", "fallback"}, "", 1},
+		{"all well", scriptedSink{}, []string{"a", "b", "entry", "position"}, "", 1},
+		{"publishing is repeated until it succeeds", scriptedSink{produce: []error{away, away, away}}, []string{"a", "b", "entry", "position"}, "", 1},
+		{"a failed commit publishes nothing again", scriptedSink{commit: []error{away, away}}, []string{"a", "b", "entry", "position"}, "", 1},
+		{"no position before the ledger", scriptedSink{produce: []error{nil, lost}}, []string{"a", "b"}, kafka.CodeOwnershipLost, 0},
+		{"no offset before the position", scriptedSink{produce: []error{nil, nil, lost}}, []string{"a", "b", "entry"}, kafka.CodeOwnershipLost, 0},
+		{"ownership lost ends it", scriptedSink{commit: []error{lost}}, []string{"a", "b", "entry", "position"}, kafka.CodeOwnershipLost, 0},
+		{"a refused event is replaced", scriptedSink{produce: []error{poison}}, []string{"a", "fallback", "entry", "position"}, "", 1},
 		{"a refused substitute is an error", scriptedSink{produce: []error{poison, both}}, []string{"a"}, kafka.CodeTooLarge, 0},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -72,6 +74,7 @@ func TestAtLeastOnce(t *testing.T) {
 						{msg: kafka.Message{Value: []byte("a")}},
 						{msg: kafka.Message{Value: []byte("b")}, fallback: func() (kafka.Message, error) { return kafka.Message{Value: []byte("fallback")}, nil }},
 					},
+					books:    []kafka.Message{{Value: []byte("entry")}, {Value: []byte("position")}},
 					position: position{frontier: 7},
 				})
 				if kafka.CodeOf(err) != tc.code {

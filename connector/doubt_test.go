@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connector/challenge/read"
+	"github.com/countersign/countersign/connector/kafka"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -290,6 +291,25 @@ func TestDoubtReachesBackToTheFirstRecord(t *testing.T) {
 		got := r.log.results()
 		if len(got) != 2 || got[0].Outcome != schemas.OutcomeFailed || got[1].Outcome != schemas.OutcomeAdopted || r.api.called("r") != 1 {
 			t.Errorf("%v after %d calls since %v, want the second record to adopt what the first made", got, r.api.called("r"), called)
+		}
+	})
+}
+
+// TestEvidenceIsForgotten once nobody can ask for it: a lane may live for months.
+func TestEvidenceIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		for i := range 20 {
+			r.log.add(fmt.Sprint(i), createEvent(t, fmt.Sprint("r", i), fmt.Sprint("identity-", i)), 0)
+		}
+		r.cfg.window.Span = 4 // it is taken in bit by bit
+		left := position{frontier: 0, calledTo: 15, seq: 1}
+		r.log.committed = kafka.Position{Offset: 0, Metadata: left.metadata()}
+		r.start()
+		pass(30 * time.Minute)
+		r.mustEnd()
+		if n := len(r.lane.looks.factors); n != 0 || len(r.log.results()) != 20 || r.api.looks < 15 {
+			t.Errorf("%d factors are remembered after %d results and %d looks", n, len(r.log.results()), r.api.looks)
 		}
 	})
 }

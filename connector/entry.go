@@ -34,6 +34,7 @@ type entry struct {
 	key      string           // fixed; what orders it
 	id       hash             // fixed; zero where it has none to be known by
 	body     hash             // fixed; with id
+	record   recordHash       // fixed; with id
 	marker   string           // fixed; what a create carries
 	hash     recordHash       // fixed
 	notAfter time.Time        // fixed

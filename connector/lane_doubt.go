@@ -52,12 +52,23 @@ func (l *lane) trust(e *entry) {
 	if e.req.Operation != schemas.OperationCreate {
 		return
 	}
-	ev := l.looks.of(e)
-	delete(ev.doubts, e)
-	if len(ev.doubts) == 0 && !ev.busy && l.window.next >= l.start.calledTo {
-		delete(l.looks.factors, keyOf(e))
-	}
+	delete(l.looks.of(e).doubts, e)
+	l.forget(keyOf(e))
 }
+
+// forget drops what was seen of a factor, unless somebody waits for it or a
+// record that is still to be taken in may ask.
+func (l *lane) forget(factor factorKey) {
+	ev := l.looks.factors[factor]
+	if l.recovering() || len(ev.doubts) > 0 || ev.busy {
+		return
+	}
+	delete(l.looks.factors, factor)
+}
+
+// recovering reports that records are still to be taken in that a former owner
+// may have called.
+func (l *lane) recovering() bool { return l.window.next < l.start.calledTo }
 
 // The API's codes for a challenge that can no longer be updated (error
 // dictionary, 60322 and 60323).

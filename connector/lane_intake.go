@@ -98,6 +98,16 @@ func (l *lane) explainFetch(err error) error {
 
 // admit takes records from the backlog into the window while they fit.
 func (l *lane) admit(now time.Time) {
+	if l.recovering() {
+		defer func() {
+			if l.recovering() {
+				return
+			}
+			for factor := range l.looks.factors {
+				l.forget(factor)
+			}
+		}()
+	}
 	for len(l.backlog) > 0 {
 		rec := l.backlog[0]
 		if !l.window.fits(rec.Offset) {
@@ -151,7 +161,7 @@ func (l *lane) identify(e *entry) {
 		return
 	}
 	m := l.cfg.marker
-	e.id, e.body = m.idHash(e.req.ID), m.body(e.req)
+	e.id, e.body, e.record = m.idHash(e.req.ID), m.body(e.req), m.record(e.hash)
 	if e.req.Operation == schemas.OperationCreate {
 		e.marker = m.mark(e.req)
 	}

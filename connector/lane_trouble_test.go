@@ -271,7 +271,7 @@ func TestGroupsFitIntoTheirTime(t *testing.T) {
 		if n := len(r.log.published); n != 100 {
 			t.Errorf("%d dead letters of 100", n)
 		}
-		if most := int(r.log.largest); most > maxBatchBytes+2*size {
+		if most := r.log.largest; most > maxBatchBytes+2*size {
 			t.Errorf("a group of %d KiB, want about %d", most>>10, maxBatchBytes>>10)
 		}
 	})

@@ -46,7 +46,7 @@ func (l *lane) seenBefore(e *entry, now time.Time) *outcome {
 		}
 	}
 	var o outcome
-	switch seen.judge(e.body, e.hash, e.rec.Topic, e.rec.Partition, e.rec.Offset) {
+	switch seen.judge(e.body, e.record, e.rec.Topic, e.rec.Partition, e.rec.Offset) {
 	case verdictAnswered:
 		o = outcome{entry: e, ended: now, suppressed: true}
 	case verdictConflict:

@@ -67,6 +67,11 @@ func newMarker(cfg Config) *marker {
 // idHash is what the ledger knows a request id by.
 func (m *marker) idHash(id string) hash { return hash(sum(m.ids, []byte(id))[:len(hash{})]) }
 
+// record is what the ledger knows a record by, beside its coordinates.
+func (m *marker) record(h recordHash) recordHash {
+	return recordHash(sum(m.ids, []byte("record"), h[:])[:len(h)])
+}
+
 // body is the fingerprint of everything in the request that decides what is
 // called. The id, the version and not_after are not part of it. Two requests
 // that differ only in how their JSON is written have the same: order and escapes

@@ -98,6 +98,10 @@ func TestMarkerGolden(t *testing.T) {
 			}
 		}
 	}
+	// Computed by a program of another language, too.
+	if got := newMarker(markerConfig(withKey)).record(recordHash{1, 2, 3, 4, 5, 6, 7, 8}).String(); got != "f026566f1899d633" {
+		t.Errorf("the record: %q", got)
+	}
 }
 
 func TestMarkFitsIntoItsReserve(t *testing.T) {

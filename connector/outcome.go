@@ -130,7 +130,7 @@ func (o *outcome) seen() (seenID, bool) {
 		return seenID{}, false
 	}
 	seen := seenID{
-		outcome: o.outcome, body: e.body, record: e.hash, sid: challengeSID(o), at: o.ended,
+		outcome: o.outcome, body: e.body, record: e.record, sid: challengeSID(o), at: o.ended,
 		topic: e.rec.Topic, partition: e.rec.Partition, offset: e.rec.Offset,
 	}
 	if o.err != nil && o.err.Class == schemas.ClassAmbiguous {

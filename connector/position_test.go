@@ -156,7 +156,7 @@ func TestLeftSetReachesBeyondTheWindow(t *testing.T) {
 		}
 		l.start = tc.start
 		left := l.mayHaveCalled()
-		for offset := int64(0); offset < 400; offset++ {
+		for offset := range int64(400) {
 			if got, want := left.has(offset), slices.Contains(tc.want, offset); got != want {
 				t.Errorf("%s: offset %d may have been called: %t, want %t", name, offset, got, want)
 			}

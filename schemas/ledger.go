@@ -12,7 +12,7 @@ type LedgerEntry struct {
 	Version      string  // 1.x; empty: Encode writes Version
 	IDHash       string  // of the request's id: 32 lower-case hexadecimal digits
 	Body         string  // of what the request asks for, likewise
-	Record       string  // of the request's record, its timestamp included: 16 digits
+	Record       string  // of the request's record, its timestamp included: 16 such digits
 	Outcome      Outcome // of its result
 	ChallengeSID string  // empty: there is none, or it is not known
 	Topic        string  // where the request stands
