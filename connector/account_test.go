@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -191,4 +192,35 @@ type pagingAPI struct {
 
 func (p pagingAPI) call(ctx context.Context, out outgoing) (answer, error) {
 	return p.list(ctx, out.pay)
+}
+
+// TestBlockedAndFreeAtOnce: what waited for a token when its account was blocked
+// is not too late, even where the account is free again before anybody looks.
+func TestBlockedAndFreeAtOnce(t *testing.T) {
+	for _, look := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			cfg := testAccountConfig()
+			cfg.Rate = RateConfig{PerSecond: 0.001, Burst: 1, Concurrency: 4}
+			a := r.addAccount("slow", r.api, cfg)
+			e := &entry{notAfter: time.Now().Add(time.Hour), acct: a, req: &schemas.Request{Operation: schemas.OperationCreate}}
+			t1 := task{entry: e, lease: freeLease{}, look: look}
+			release, kind := a.acquire(t.Context(), t1)
+			if kind != endCalled {
+				t.Fatalf("the only token was not to be had: %v", kind)
+			}
+			release()
+			ends := make(chan endKind)
+			go func() {
+				_, kind := a.acquire(t.Context(), t1)
+				ends <- kind
+			}()
+			synctest.Wait()
+			a.credentialsRefused(errors.New("revoked"))
+			a.authenticated(time.Now().Add(time.Second), true)
+			if kind := <-ends; kind != endParked {
+				t.Errorf("look %t: the wait ended as %v, want it parked", look, kind)
+			}
+		})
+	}
 }
