@@ -47,9 +47,9 @@ lost, answered twice, out of order, or created twice.
 
 --faults makes the API slow and unreliable: 429 with Retry-After, 5xx,
 connections reset before and after the work. A create whose call has no clear end
-is then given up as failed, class ambiguous, with a dead letter: repeating it
-blindly could ring a phone twice. --outage makes the API unreachable in the
-middle of the stream: the breaker opens, intake pauses, and goes on afterwards.
+is looked for, and adopted if it was made: repeating it blindly could ring a
+phone twice. --outage makes the API unreachable in the middle of the stream: the
+breaker opens, intake pauses, and goes on afterwards.
 
 The same --seed and --requests give the same stream.
 
