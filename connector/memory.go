@@ -23,7 +23,7 @@ type kafkaMemory struct {
 }
 
 func (m kafkaMemory) position(ctx context.Context) (*schemas.Position, error) {
-	if err := m.client.AwaitStable(ctx, m.topics.Positions, m.partition); err != nil {
+	if err := m.awaitStable(ctx, m.topics.Positions); err != nil {
 		return nil, err
 	}
 	key := schemas.Position{Group: m.group, Topic: m.topics.Requests, Partition: m.partition}.Key()
@@ -38,8 +38,21 @@ func (m kafkaMemory) position(ctx context.Context) (*schemas.Position, error) {
 	return p, nil
 }
 
+// stablePatience is how long open transactions of others are nothing to speak of.
+const stablePatience = 10 * time.Second
+
+// awaitStable waits for the transactions of others in the partition: what our
+// predecessor has committed behind their records can't be read before.
+func (m kafkaMemory) awaitStable(ctx context.Context, topic string) error {
+	warn := time.AfterFunc(stablePatience, func() {
+		m.log.Warn("the partition waits for a transaction of another producer in a topic that is ours", "topic", topic)
+	})
+	defer warn.Stop()
+	return m.client.AwaitStable(ctx, topic, m.partition)
+}
+
 func (m kafkaMemory) ledger(ctx context.Context, from int64, horizon time.Time, each func(schemas.LedgerEntry)) (int64, error) {
-	if err := m.client.AwaitStable(ctx, m.topics.Ledger, m.partition); err != nil {
+	if err := m.awaitStable(ctx, m.topics.Ledger); err != nil {
 		return from, err
 	}
 	if from < 0 {
