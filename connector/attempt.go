@@ -80,9 +80,10 @@ func (a *account) attempt(mayCall, callCtx context.Context, t task) (end attempt
 		release()
 		release = func() {}
 		next, kind := a.acquire(mayCall, t)
-		if kind == endCalled && a.blocked() != notBlocked {
-			next()
-			kind = endParked
+		if kind == endCalled {
+			if kind = a.mayGoOn(t); kind != endCalled {
+				next()
+			}
 		}
 		if kind != endCalled {
 			stopped = kind
@@ -92,20 +93,26 @@ func (a *account) attempt(mayCall, callCtx context.Context, t task) (end attempt
 		return nil
 	}
 	end.called = time.Now()
-	// The answer is worth nothing once somebody else may work on the partition.
-	leased, cancel := context.WithTimeout(callCtx, t.lease.Left())
-	defer cancel()
+	ctx := callCtx
+	if t.writes() {
+		// Its answer is worth nothing once somebody else may work on the partition.
+		// A list looks at the lease for each page: with all of them it may take
+		// longer than the lease that it began with.
+		leased, cancel := context.WithTimeout(callCtx, t.lease.Left())
+		defer cancel()
+		ctx = leased
+	}
 	a.stats.callBegan()
 	operation := string(e.req.Operation)
 	switch {
 	case !t.look:
-		end.answer, end.err = a.caller.call(leased, outgoing{req: e.req, marker: e.marker, pay: pay})
+		end.answer, end.err = a.caller.call(ctx, outgoing{req: e.req, marker: e.marker, pay: pay})
 	case e.req.Operation == schemas.OperationUpdate:
 		operation = lookOperation
-		end.answer, end.err = a.caller.call(leased, outgoing{req: fetchOf(e.req), pay: pay})
+		end.answer, end.err = a.caller.call(ctx, outgoing{req: fetchOf(e.req), pay: pay})
 	default:
 		operation = lookOperation
-		end.sighting, end.err = a.caller.look(leased, t.query, pay)
+		end.sighting, end.err = a.caller.look(ctx, t.query, pay)
 		end.answer = answer{requestID: end.sighting.requestID, date: end.sighting.date}
 	}
 	end.givenUp = end.err != nil && callCtx.Err() != nil
@@ -115,7 +122,7 @@ func (a *account) attempt(mayCall, callCtx context.Context, t task) (end attempt
 		end.kind, end.why = stopped, "its time ended between two pages of its list"
 		return end
 	}
-	end.verdict = a.judge(leased, judged{
+	end.verdict = a.judge(ctx, judged{
 		write: t.writes(), began: end.called, answer: end.answer, err: end.err,
 	}, done)
 	return end
@@ -153,6 +160,18 @@ func (a *account) lastLook(mayCall context.Context, t task) (kind endKind, why s
 		}
 	}
 	return endCalled, ""
+}
+
+// mayGoOn is what is asked before each further page of a list.
+func (a *account) mayGoOn(t task) endKind {
+	switch {
+	case a.blocked() != notBlocked:
+		return endParked
+	case t.lease.Left() <= 0:
+		return endUnleased
+	default:
+		return endCalled
+	}
 }
 
 // errAccountBlocked ends a wait for the rate limit.

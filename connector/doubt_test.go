@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -367,3 +368,59 @@ func TestCallEndsWithTheLease(t *testing.T) {
 type endingLease struct{ until time.Time }
 
 func (l *endingLease) Left() time.Duration { return time.Until(l.until) }
+
+// TestLooksOutliveTheLease: a look at many pages may take longer than the lease
+// that it began with. It goes on for as long as the lease is renewed, and ends
+// between two pages where it is not.
+func TestLooksOutliveTheLease(t *testing.T) {
+	for _, renewed := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			lease := &rollingLease{}
+			r.lease = lease
+			event := createEvent(t, "r", "identity-1")
+			shown := madeFor(t, event, nil)
+			r.api.answer = func(context.Context, *schemas.Request, int) (answer, error) { return answer{}, errLostAnswer }
+			pages := 0
+			r.api.paged = func(ctx context.Context, pay func() error) (sighting, error) {
+				for range 5 {
+					select {
+					case <-ctx.Done():
+						return sighting{}, &read.CallError{Code: read.CodeCanceled, Sent: true, Err: ctx.Err()}
+					case <-time.After(2 * time.Second):
+					}
+					if err := pay(); err != nil {
+						return sighting{}, err
+					}
+					if pages++; pages == 2 && !renewed {
+						lease.ended.Store(true)
+					}
+				}
+				return sighting{challenges: []read.Challenge{shown}, complete: true, date: time.Now()}, nil
+			}
+			r.log.add("a", event, 0)
+			r.start()
+			pass(time.Minute)
+			if err := r.end(); err != nil {
+				t.Error(err)
+			}
+			got := r.log.results()
+			switch {
+			case renewed && (len(got) != 1 || got[0].Outcome != schemas.OutcomeAdopted || pages != 5):
+				t.Errorf("%v after %d pages, want it adopted after 5", got, pages)
+			case !renewed && (len(got) != 0 || pages != 2):
+				t.Errorf("%v after %d pages, want nothing after 2", got, pages)
+			}
+		})
+	}
+}
+
+// rollingLease has 4 s left at any time, until it ends.
+type rollingLease struct{ ended atomic.Bool }
+
+func (l *rollingLease) Left() time.Duration {
+	if l.ended.Load() {
+		return 0
+	}
+	return 4 * time.Second
+}

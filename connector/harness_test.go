@@ -264,13 +264,17 @@ type modelAPI struct {
 	most   int
 	looks  int
 	seen   func(ctx context.Context, q query) (sighting, error)
+	paged  func(ctx context.Context, pay func() error) (sighting, error) // where set, instead of seen
 }
 
-func (m *modelAPI) look(ctx context.Context, q query, _ func() error) (sighting, error) {
+func (m *modelAPI) look(ctx context.Context, q query, pay func() error) (sighting, error) {
 	m.mu.Lock()
 	m.looks++
-	look := m.seen
+	look, paged := m.seen, m.paged
 	m.mu.Unlock()
+	if paged != nil {
+		return paged(ctx, pay)
+	}
 	if look == nil {
 		return sighting{complete: true}, nil
 	}

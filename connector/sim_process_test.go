@@ -36,12 +36,13 @@ type simProc struct {
 	ended   chan struct{}
 
 	// Guarded by w.mu.
-	dead   bool
-	cut    bool          // from the brokers
-	paused chan struct{} // closed when it goes on; nil: it runs
-	member string
-	lease  *simLease
-	joins  int
+	dead                   bool
+	cut                    bool          // from the brokers
+	paused                 chan struct{} // closed when it goes on; nil: it runs
+	member                 string
+	lease                  *simLease
+	joins                  int
+	joinsAsked, joinsTaken int
 }
 
 // startProcess puts a new process into a slot. The caller does not hold mu.
@@ -189,7 +190,16 @@ func (p *simProc) join(ctx context.Context) (a simAssignment, ok bool) {
 	p.w.mu.Unlock()
 	var assigned chan simAssignment
 	for {
-		got, err := simCall(ctx, p.w, p, "join", func() (chan simAssignment, error) { return p.w.group.join(member).assigned, nil })
+		p.joinsAsked++
+		no := p.joinsAsked
+		got, err := simCall(ctx, p.w, p, "join", func() (chan simAssignment, error) {
+			if no < p.joinsTaken {
+				// It has joined again since. Brokers take what one instance sends in its order.
+				return nil, errSimLost
+			}
+			p.joinsTaken = no
+			return p.w.group.join(member).assigned, nil
+		})
 		if err == nil {
 			assigned = got
 			break
