@@ -133,7 +133,7 @@ func (c apiCaller) look(ctx context.Context, q query, pay func() error) (sightin
 			// What is missing is missing among the newest.
 			out.date = page.Date
 		}
-		out.requestID = page.RequestID
+		out.last, out.requestID = page.Date, page.RequestID
 		past := false
 		for i := range page.Challenges {
 			ch := page.Challenges[i]

@@ -315,6 +315,59 @@ func TestEvidenceIsForgotten(t *testing.T) {
 	})
 }
 
+// TestEvidenceServesAWholeRecovery: what was seen of a factor is kept for the
+// records that are still to be taken in.
+func TestEvidenceServesAWholeRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		for i := range 15 {
+			r.log.add(fmt.Sprint(i), createEvent(t, fmt.Sprint("r", i), "identity-1"), 0)
+		}
+		r.cfg.window.Span = 4
+		left := position{frontier: 0, calledTo: 15, seq: 1}
+		r.log.committed = kafka.Position{Offset: 0, Metadata: left.metadata()}
+		r.start()
+		pass(30 * time.Minute)
+		r.mustEnd()
+		if len(r.log.results()) != 15 || r.api.looks != 2 {
+			t.Errorf("%d looks for %d results of one factor", r.api.looks, len(r.log.results()))
+		}
+	})
+}
+
+// TestFormerCallOfARedrivenRecord: a redriven record may be looked for however
+// old its first call is, but not for longer than the API can tell of a call that a
+// former owner may have made for that very record.
+func TestFormerCallOfARedrivenRecord(t *testing.T) {
+	for _, patience := range []time.Duration{5 * time.Minute, 24 * time.Hour} {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t)
+			event := createEvent(t, "r", "identity-1")
+			since, notAfter := time.Now().Add(-2*time.Hour), time.Now().Add(patience)
+			r.log.add("a", event, 0)
+			r.log.records[0].Headers = schemas.Redrive{Redrives: 1, LookSince: &since, NotAfter: &notAfter}.Headers()
+			left := position{frontier: 0, calledTo: 1, seq: 1}
+			r.log.committed = kafka.Position{Offset: 0, Metadata: left.metadata()}
+			made, shown := time.Now(), madeFor(t, event, nil)
+			r.api.seen = func(context.Context, query) (sighting, error) {
+				s := sighting{complete: true, date: time.Now()}
+				if time.Since(made) < maxAge {
+					s.challenges = []read.Challenge{shown}
+				}
+				return s, nil
+			}
+			pass(maxAge + time.Minute)
+			r.start()
+			pass(time.Hour)
+			r.mustEnd()
+			got := r.log.results()
+			if len(got) != 1 || got[0].Outcome != schemas.OutcomeFailed || r.api.called("r") != 0 {
+				t.Errorf("%+v after %d calls, want it to end in doubt", got, r.api.called("r"))
+			}
+		})
+	}
+}
+
 // TestNotFoundIsAnEmptyList: an entity or a factor that is not there has no
 // challenges. That settles the doubt as an empty list does.
 func TestNotFoundIsAnEmptyList(t *testing.T) {

@@ -44,6 +44,7 @@ type entry struct {
 
 	since  time.Time // nothing was called for it, or for its id, before this moment
 	anyAge bool      // it is looked for however old it is
+	former bool      // a former owner may have called it
 
 	state     entryState
 	entered   time.Time // into the state

@@ -261,9 +261,12 @@ func (l *lane) lookJudged(end attemptEnd) {
 // listing is the look as evidence. What the API says of its own time counts;
 // without that, ours as far as it is known to differ.
 func (e *entry) listing(end attemptEnd, date, backTo time.Time) listing {
-	l := listing{began: end.called, asOf: date, backTo: backTo}
+	l := listing{began: end.called, asOf: date, until: end.sighting.last, backTo: backTo}
 	if date.IsZero() {
 		l.asOf = e.acct.clock.now(end.called)
+	}
+	if l.until.IsZero() {
+		l.until = e.acct.clock.now(end.ended)
 	}
 	return l
 }

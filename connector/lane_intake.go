@@ -165,7 +165,7 @@ func (l *lane) identify(e *entry) {
 	if e.req.Operation == schemas.OperationCreate {
 		e.marker = m.mark(e.req)
 	}
-	if l.start.mayHaveCalled(e.rec.Offset) {
+	if e.former = l.start.mayHaveCalled(e.rec.Offset); e.former {
 		l.distrust(e, l.fenced)
 	}
 	if e.anyAge {

@@ -193,6 +193,11 @@ func patienceEnd(e *entry) time.Time {
 		return deadline(e)
 	}
 	if e.anyAge {
+		// The call in doubt is that of an earlier record, unless a former owner
+		// may have made one for this record.
+		if from := e.rec.Timestamp; e.former && from.Before(e.received) {
+			return from.Add(maxAge)
+		}
 		return e.received.Add(maxAge)
 	}
 	return e.since.Add(maxAge)

@@ -22,6 +22,7 @@ type sighting struct {
 	// want of pages.
 	complete bool
 	date     time.Time // of the first page's answer; zero: unknown
+	last     time.Time // of the last page's answer; zero: unknown
 	// requestID is the API's id of the last page's answer.
 	requestID string
 }
@@ -46,7 +47,8 @@ const (
 // listing is one complete look at the API.
 type listing struct {
 	began  time.Time // by our clock
-	asOf   time.Time // by the API's
+	asOf   time.Time // by the API's: nothing is missing that was shown by then
+	until  time.Time // by the API's: what it has forgotten since may be missing
 	backTo time.Time
 }
 
@@ -185,7 +187,7 @@ type patience struct{ settle, apart time.Duration }
 // updated for it. What is no longer shown after an hour may have been there.
 func (p patience) absent(e *entry, listings []listing) bool {
 	end := patienceEnd(e)
-	first, last, n := p.valid(e, slices.DeleteFunc(slices.Clone(listings), func(l listing) bool { return l.asOf.After(end) }))
+	first, last, n := p.valid(e, slices.DeleteFunc(slices.Clone(listings), func(l listing) bool { return l.until.After(end) }))
 	if n < 2 {
 		return false
 	}

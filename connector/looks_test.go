@@ -50,7 +50,7 @@ func TestPatience(t *testing.T) {
 				var listings []listing
 				for _, l := range tc.looks {
 					at := sent.Add(l.at)
-					listings = append(listings, listing{began: at, asOf: at.Add(l.ahead), backTo: sent.Add(-l.back)})
+					listings = append(listings, listing{began: at, asOf: at.Add(l.ahead), until: at.Add(l.ahead), backTo: sent.Add(-l.back)})
 				}
 				if got := p.absent(e, listings); got != tc.want {
 					t.Errorf("absence proven: %t, want %t", got, tc.want)

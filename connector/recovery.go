@@ -161,8 +161,9 @@ func (l *lane) begin(ctx context.Context) error {
 		if err := l.insist(ctx,
 			func() error { return l.delivery.fence(ctx) },
 			func() (err error) { l.fenced = time.Now(); f.committed, err = l.src.Position(ctx); return err },
-			func() (err error) { f.log, err = l.src.Range(ctx); return err },
 			func() (err error) { f.remembered, err = l.memory.position(ctx); return err },
+			// Behind the others: what they say is below the log's end by now.
+			func() (err error) { f.log, err = l.src.Range(ctx); return err },
 		); err != nil {
 			return err
 		}
@@ -249,7 +250,8 @@ func (l *lane) recognise(ctx context.Context, f found, p position, notice string
 	case len(got.Records) == 0 && got.Next <= last.Offset:
 		now, err := l.src.Range(ctx)
 		if err == nil && now.End <= last.Offset {
-			return p, "", f.refuse(RecoveryRecreatedTopic, "the log has come to end at %d: the topic was recreated or truncated", now.End)
+			return p, "", f.refuse(RecoveryRecreatedTopic, "the log has come to end at %d: the topic was recreated or truncated. "+
+				"The next start tells what to do", now.End)
 		}
 		// A leader that has only just become one may not show what it has.
 		return p, "", &kafka.Error{Code: kafka.CodeUnavailable, Op: "fetch", Err: cmp.Or(err, errNotShown)}

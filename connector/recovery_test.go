@@ -208,6 +208,7 @@ func TestEmptyAnswerRecognisesNothing(t *testing.T) {
 		r.mustEnd()
 		r.src = &emptySource{modelLog: r.log, empty: 3}
 		r.start()
+		pass(time.Second)
 		r.log.add("a", createEvent(t, "second", "identity-1"), 0)
 		pass(time.Minute)
 		r.mustEnd()
@@ -217,15 +218,40 @@ func TestEmptyAnswerRecognisesNothing(t *testing.T) {
 	})
 }
 
+// TestLogShrinksWhileItIsRecognised: where the log has lost its end meanwhile,
+// there is nothing to wait for.
+func TestLogShrinksWhileItIsRecognised(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.log.add("a", createEvent(t, "first", "identity-1"), 0)
+		r.start()
+		pass(time.Second)
+		r.mustEnd()
+		r.src = &emptySource{modelLog: r.log, empty: 1, shrinks: true}
+		r.start()
+		pass(time.Minute)
+		err := r.end()
+		if refused, ok := errors.AsType[*RecoveryError](err); !ok || refused.Code != RecoveryRecreatedTopic {
+			t.Errorf("the lane ended with %v", err)
+		}
+	})
+}
+
 // emptySource answers its first fetches with nothing.
 type emptySource struct {
 	*modelLog
-	empty int
+	empty   int
+	shrinks bool // with its first answer
 }
 
 func (s *emptySource) Fetch(ctx context.Context, offset int64, maxBytes int, maxWait time.Duration) (kafka.Fetched, error) {
 	if s.empty > 0 {
 		s.empty--
+		if s.shrinks {
+			s.mu.Lock()
+			s.records, s.stable = nil, 0
+			s.mu.Unlock()
+		}
 		return kafka.Fetched{Next: offset, LastStable: offset}, nil
 	}
 	return s.modelLog.Fetch(ctx, offset, maxBytes, maxWait)

@@ -264,6 +264,7 @@ func (c *simCaller) look(ctx context.Context, q query, pay func() error) (sighti
 		if n == 0 {
 			s.date = got.date
 		}
+		s.last = got.date
 		past := false
 		for _, ch := range got.challenges {
 			if _, marked := ch.HiddenDetails.Text(schemas.MarkerKey); marked {

@@ -131,10 +131,10 @@ func (w *sim) checkAnswer(r *simRecord, a *simAnswer) {
 // mayFollow reports whether, without transactions, a result may be the second
 // of a record whose first one was a. A create that was refused or not called at
 // all may be called by the next owner, who does not know of it; one that was made
-// is found again.
+// is found again. A duplicate is one of a record whose own result may be lost.
 func mayFollow(b, a *schemas.Result) bool {
 	made := func(r *schemas.Result) bool {
-		return r.Outcome == schemas.OutcomeSucceeded || r.Outcome == schemas.OutcomeAdopted || r.Outcome == schemas.OutcomeDuplicate
+		return r.Outcome == schemas.OutcomeSucceeded || r.Outcome == schemas.OutcomeAdopted
 	}
 	never := func(r *schemas.Result) bool {
 		return r.Outcome == schemas.OutcomeRejected || r.Outcome == schemas.OutcomeExpired
