@@ -23,7 +23,7 @@ type entryStore struct {
 	odd     map[uint32]string // SIDs that can't be packed, by slot
 }
 
-// chunkSlots is how many entries are made room for at once: 72 KiB, which is a
+// chunkSlots is how many entries are made room for at once: 88 KiB, which is a
 // whole number of the pages that the allocator counts in.
 const chunkSlots = 1024
 
