@@ -81,7 +81,7 @@ func (a *account) attempt(mayCall, callCtx context.Context, t task) (end attempt
 		release = func() {}
 		next, kind := a.acquire(mayCall, t)
 		if kind == endCalled {
-			if kind = a.mayGoOn(t); kind != endCalled {
+			if kind, _ = a.lastLook(mayCall, t); kind != endCalled {
 				next()
 			}
 		}
@@ -142,7 +142,7 @@ func fetchOf(r *schemas.Request) *schemas.Request {
 	}
 }
 
-// lastLook is what is asked right before each send.
+// lastLook is what is asked right before each send, of each page of a list, too.
 func (a *account) lastLook(mayCall context.Context, t task) (kind endKind, why string) {
 	if a.blocked() != notBlocked {
 		// The breaker opened and half-opened in between; that slot is the prober's.
@@ -160,18 +160,6 @@ func (a *account) lastLook(mayCall context.Context, t task) (kind endKind, why s
 		}
 	}
 	return endCalled, ""
-}
-
-// mayGoOn is what is asked before each further page of a list.
-func (a *account) mayGoOn(t task) endKind {
-	switch {
-	case a.blocked() != notBlocked:
-		return endParked
-	case t.lease.Left() <= 0:
-		return endUnleased
-	default:
-		return endCalled
-	}
 }
 
 // errAccountBlocked ends a wait for the rate limit.

@@ -96,18 +96,21 @@ func (l *lane) explainFetch(err error) error {
 	}
 }
 
-// admit takes records from the backlog into the window while they fit.
+// admit takes in what fits. Once the last record is in that a former owner may
+// have called, what was seen of factors is kept only for who waits for it.
 func (l *lane) admit(now time.Time) {
-	if l.recovering() {
-		defer func() {
-			if l.recovering() {
-				return
-			}
-			for factor := range l.looks.factors {
-				l.forget(factor)
-			}
-		}()
+	before := l.recovering()
+	l.fill(now)
+	if !before || l.recovering() {
+		return
 	}
+	for factor := range l.looks.factors {
+		l.forget(factor)
+	}
+}
+
+// fill takes records from the backlog into the window while they fit.
+func (l *lane) fill(now time.Time) {
 	for len(l.backlog) > 0 {
 		rec := l.backlog[0]
 		if !l.window.fits(rec.Offset) {
