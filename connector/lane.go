@@ -63,6 +63,9 @@ type lane struct {
 	backlog   []kafka.Record // fetched, not yet taken in
 	resume    int64          // where to fetch next once backlog is empty
 	end       int64          // last stable offset seen
+	unstable  int64          // offsets above end that an open transaction held back
+	crowded   bool           // the budget of all lanes has no room for the next record
+	survey    survey
 
 	inFlight      int
 	fetching      bool
@@ -284,7 +287,6 @@ func (l *lane) collect() {
 		}
 	}
 	l.cfg.budget.give(records, bytes)
-	l.cfg.stats.doubted(-l.doubts)
 }
 
 // poke makes the lane look again at what it can do.

@@ -188,7 +188,7 @@ func (l *lane) commitEnded(err error) (stop bool, fatal error) {
 	l.unwritten = false
 	l.left = l.pending.left != nil
 	l.ranged = !l.left
-	l.cfg.stats.commit()
+	l.cfg.stats.committed(l.committing, time.Since(l.lastCommit))
 	for _, b := range l.pendingBooks {
 		l.ledger.add(b.id, b.seen)
 		if l.ids.fresh[b.id] == b.seen {
