@@ -149,6 +149,12 @@ func TestMetricsAreAsDocumented(t *testing.T) {
 			if left := gauge(t, body, "countersign_seconds_to_expiry"); left < 200 || left > 300 {
 				t.Errorf("%v s to expiry of a request that is good for 5 minutes", left)
 			}
+			_, status := get(t, url+"/status")
+			for _, key := range []string{"lag", "unstable", "span", "uncertain", "expires_in", "oldest_age", "lease", "stuck", "share"} {
+				if !strings.Contains(status, `"`+key+`":`) {
+					t.Errorf("no %s in /status: %s", key, status)
+				}
+			}
 			close(h.release)
 			body = scrapeUntil(t, url, "countersign_commit_records_sum 1\n")
 			for _, line := range []string{
