@@ -102,6 +102,8 @@ func (a *account) attempt(mayCall, callCtx context.Context, t task) (end attempt
 		defer cancel()
 		ctx = leased
 	}
+	span := e.spans.call(t)
+	defer func() { span.ended(end.kind, end.verdict.Class, end.err) }()
 	a.stats.callBegan()
 	operation := string(e.req.Operation)
 	switch {

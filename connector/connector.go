@@ -9,6 +9,8 @@ import (
 	"sort"
 	"sync"
 
+	oteltrace "go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/connector/challenge"
 	"github.com/countersign/countersign/connector/challenge/read"
 	"github.com/countersign/countersign/connector/kafka"
@@ -26,7 +28,8 @@ type Connector struct {
 	clients  []*challenge.Client
 	budget   *budget
 	marker   *marker
-	client   *kafka.Client // set by Run before it joins the group
+	tracer   oteltrace.Tracer // nil: nothing is traced
+	client   *kafka.Client    // set by Run before it joins the group
 
 	ledgerRoom *ledgerRoom
 	ends       ends

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	oteltrace "go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/connector/kafka"
 	"github.com/countersign/countersign/schemas"
 )
@@ -24,7 +26,8 @@ type laneConfig struct {
 	budget       *budget
 	stats        *stats
 	log          *slog.Logger
-	maxBatch     int // records per commit
+	tracer       oteltrace.Tracer // nil: nothing is traced
+	maxBatch     int              // records per commit
 	fetchBytes   int
 	fetchMaxWait time.Duration
 }
@@ -76,6 +79,7 @@ type lane struct {
 	commitBusy    bool
 	pending       position // that the commit under way carries
 	pendingBooks  []seenEntry
+	commitSpan    oteltrace.Span // of the commit under way; nil: not traced
 	lastCommit    time.Time
 	draining      bool
 	abandoned     int   // records whose call or commit was given up
@@ -95,6 +99,7 @@ type lane struct {
 	// What workers do, bound to the contexts of run.
 	attempt func(t task) attemptEnd
 	persist func(g group) error
+	tracing *tracing
 	givenUp func() bool // no commit can succeed any more
 }
 
@@ -147,6 +152,7 @@ func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 	defer stopCalling()
 	l.attempt = func(t task) attemptEnd { return t.entry.acct.attempt(mayCall, callCtx, t) }
 	l.persist = func(g group) error { return l.delivery.commit(commitCtx, g) }
+	l.tracing = newTracing(base, l.cfg.tracer, l.cfg.events)
 	l.givenUp = func() bool { return commitCtx.Err() != nil }
 
 	if err := l.begin(ctx); err != nil {
@@ -266,6 +272,7 @@ func (l *lane) collect() {
 			}
 			l.inFlight--
 		case err := <-l.commits:
+			l.commitTraced(err)
 			if err == nil {
 				l.committing = l.committing[:0]
 			}
@@ -281,6 +288,7 @@ func (l *lane) collect() {
 		if e.state == entrySettled {
 			continue
 		}
+		e.spans.abandoned()
 		records, bytes = records+1, bytes+e.bytes
 		if e.acct != nil && e.state != entryDone {
 			e.acct.held.Add(-1)

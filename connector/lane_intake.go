@@ -148,6 +148,7 @@ func (l *lane) take(rec kafka.Record, bytes int64, now time.Time) {
 	}
 	e.enter(entryQueued, now, "an earlier record of its key")
 	l.decode(e, now)
+	l.tracing.taken(e)
 	e.key = orderingKey(e)
 	if e.acct != nil {
 		e.acct.held.Add(1)

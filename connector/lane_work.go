@@ -342,6 +342,7 @@ func (l *lane) again(end attemptEnd, now time.Time) {
 	if api, ok := errors.AsType[*read.APIError](end.err); ok && api.HasRetryAfter {
 		delay += api.RetryAfter
 	}
+	e.spans.again(end.verdict.Class, delay)
 	e.enter(entryWaiting, now, "its next attempt: "+end.verdict.Reason)
 	at := now.Add(delay)
 	if d := patienceEnd(e); at.After(d) && d.After(now) {

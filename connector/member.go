@@ -102,7 +102,7 @@ const (
 func (c *Connector) laneConfig(log *slog.Logger) laneConfig {
 	return laneConfig{
 		window: c.cfg.Window, retry: c.cfg.Retry, recovery: c.cfg.Recovery, marker: c.marker, partitions: c.partitionCount(), notAfter: c.cfg.Requests.NotAfter, drain: c.cfg.DrainTimeout,
-		accounts: c.accounts, budget: c.budget, stats: c.stats, log: log,
+		accounts: c.accounts, budget: c.budget, stats: c.stats, log: log, tracer: c.tracer,
 		events:   events{group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, limit: defaultEventLimit},
 		maxBatch: maxBatch, fetchBytes: fetchBytes, fetchMaxWait: fetchMaxWait,
 	}
