@@ -22,7 +22,7 @@ func Countersign(log *slog.Logger) Connector {
 			Name:         "countersign",
 			Version:      connector.BuildVersion(),
 			ConfigSchema: connector.ConfigSchema(),
-			Capabilities: []Capability{CapabilitySelfDriven},
+			Capabilities: []Capability{CapabilitySelfDriven, CapabilityStatusDetail},
 		},
 		New:       newRunner,
 		Validate:  validate,
