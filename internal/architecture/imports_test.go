@@ -61,6 +61,8 @@ var speakers = map[string][]string{
 	"github.com/segmentio/kafka-go":  {"connector/kafka"},
 	"github.com/sony/gobreaker":      {"connector"},
 	"github.com/spf13/cobra":         {"cmd/countersign"},
+	"github.com/testcontainers":      {"integration/cluster"},
+	"github.com/moby/moby":           {"integration/cluster"},
 	"github.com/twmb/franz-go":       {"internal/broker"},
 	"go.yaml.in/yaml":                {"cmd/countersign", "connector"},
 	"golang.org/x/time":              {"cmd/countersign", "internal/demo", "ratelimit"},
@@ -89,7 +91,9 @@ var neverReaches = map[string][]string{
 	"connector/kafka":          {module + "connector/challenge", module + "ratelimit", "net/http"},
 	"connector":                {"google.golang.org/grpc", "github.com/hashicorp/go-plugin", module + "plugin"},
 	// The binary that a host loads carries nothing that plays a part in a demo.
-	"cmd/countersign-plugin": {"github.com/twmb/franz-go", module + "internal/emulator", module + "internal/broker", module + "internal/demo", "github.com/spf13/cobra"},
+	"cmd/countersign-plugin": {"github.com/twmb/franz-go", module + "internal/emulator", module + "internal/broker", module + "internal/demo", "github.com/spf13/cobra", "github.com/testcontainers", "github.com/moby"},
+	// The containers are the tests'.
+	"cmd/countersign": {"github.com/testcontainers", "github.com/moby", module + "integration/cluster"},
 }
 
 type goPackage struct {
