@@ -148,6 +148,7 @@ func brokerEnv(addr string) map[string]string {
 		"KAFKA_TRANSACTION_STATE_LOG_MIN_ISR":            "1",
 		"KAFKA_TRANSACTION_STATE_LOG_NUM_PARTITIONS":     "8",
 		"KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS":         "0",
+		"KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS":             "1000", // tests of crashes wait for sessions to end
 		"KAFKA_HEAP_OPTS":                                "-Xmx512m",
 	}
 }
