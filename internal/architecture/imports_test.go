@@ -47,6 +47,7 @@ var mayImport = map[string][]string{
 	"internal/guards":       {},
 	"integration":           {},
 	"integration/cluster":   {"connector/kafka", "internal/broker"},
+	"integration/compose":   {},
 
 	"cmd/countersign": {
 		"connector", "connector/kafka", "connector/redrive", "internal/broker", "internal/demo", "internal/device", "internal/emulator", "internal/secret", "internal/tracing", "plugin", "schemas",
@@ -63,6 +64,8 @@ var speakers = map[string][]string{
 	"github.com/segmentio/kafka-go":  {"connector/kafka"},
 	"github.com/sony/gobreaker":      {"connector"},
 	"github.com/spf13/cobra":         {"cmd/countersign"},
+	"github.com/testcontainers":      {"integration/cluster"},
+	"github.com/moby/moby":           {"integration/cluster"},
 	"github.com/twmb/franz-go":       {"internal/broker"},
 	"go.opentelemetry.io/otel":       {"connector", "internal/tracing"},
 	"go.opentelemetry.io/otel/sdk":   {"internal/tracing"},
@@ -96,7 +99,9 @@ var neverReaches = map[string][]string{
 	"connector/kafka":          {module + "connector/challenge", module + "ratelimit", "net/http"},
 	"connector":                {"go.opentelemetry.io/otel/sdk", "google.golang.org/grpc", "github.com/hashicorp/go-plugin", module + "plugin"},
 	// The binary that a host loads carries nothing that plays a part in a demo.
-	"cmd/countersign-plugin": {"github.com/twmb/franz-go", module + "internal/emulator", module + "internal/broker", module + "internal/demo", "github.com/spf13/cobra"},
+	"cmd/countersign-plugin": {"github.com/twmb/franz-go", module + "internal/emulator", module + "internal/broker", module + "internal/demo", "github.com/spf13/cobra", "github.com/testcontainers", "github.com/moby"},
+	// The containers are the tests'.
+	"cmd/countersign": {"github.com/testcontainers", "github.com/moby", module + "integration/cluster"},
 }
 
 type goPackage struct {
