@@ -172,7 +172,11 @@ func (c *Connector) run(ctx context.Context) error {
 	for _, a := range c.accounts {
 		probers.Go(func() { a.probe(probing) })
 	}
-	probers.Go(func() { c.watchEnds(probing, client) })
+	probers.Go(func() {
+		c.watchEnds(probing, func(ctx context.Context) ([]kafka.Range, error) {
+			return client.Ranges(ctx, c.cfg.Kafka.Topics.Requests)
+		})
+	})
 	defer context.AfterFunc(ctx, func() { c.enter(StateRunning, StateDraining); c.changed() })()
 	group, leave := context.WithCancel(ctx)
 	var aborting sync.WaitGroup

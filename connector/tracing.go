@@ -122,14 +122,13 @@ func (s *spans) call(t task) callSpan {
 	if s == nil {
 		return callSpan{}
 	}
-	name, method, operation := "", "GET", string(t.entry.req.Operation)
-	switch {
-	case t.look:
+	operation := string(t.entry.req.Operation)
+	name, method := operation+" challenge", "GET"
+	if t.writes() {
+		method = "POST"
+	}
+	if t.look {
 		name, operation = "look for a challenge", lookOperation
-	default:
-		if name = operation + " challenge"; t.writes() {
-			method = "POST"
-		}
 	}
 	return callSpan{s.tracing.start(s.process.SpanContext(), name, oteltrace.WithSpanKind(oteltrace.SpanKindClient), oteltrace.WithAttributes(
 		attrOperation.String(operation), attrAccount.String(t.entry.acct.name), attrMethod.String(method),
