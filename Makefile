@@ -133,7 +133,7 @@ kafka-image: kafka-jars ## Build the local Kafka image, where none can be pulled
 	integration/image/build.sh "$$(integration/jars/fetch.sh)"
 
 .PHONY: monitoring-check
-monitoring-check: build ## Run the alert rules and every query of the dashboard on a real Prometheus
+monitoring-check: ## Run the alert rules and every query of the dashboard on a real Prometheus
 	.ci/monitoring
 
 .PHONY: containers
