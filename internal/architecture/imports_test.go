@@ -37,6 +37,7 @@ var mayImport = map[string][]string{
 	"plugin":            {"connector", "connector/kafka", "internal/secret", "plugin/pluginpb", "schemas"},
 	"plugin/plugintest": {"connector", "plugin"},
 
+	"internal/authority":    {},
 	"internal/broker":       {},
 	"internal/device":       {"internal/secret"},
 	"internal/emulator":     {"internal/secret"},
