@@ -13,6 +13,8 @@ GOLANGCI_LINT := .bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
 PKG ?= ./...
 ARGS ?=
 ROUNDS ?= 20
+BROKER ?= auto
+RUN ?= .
 SEEDS ?= 3000
 SEED ?=
 FROM ?=
@@ -81,6 +83,18 @@ tidy-check: ## Fail where go.mod or go.sum is not what the imports ask for
 .PHONY: guards
 guards: ## Take out each guard in turn and see that its test fails (internal/guards lists them)
 	go run ./internal/guards
+
+.PHONY: kafka-jars
+kafka-jars: ## Bring the jars of Apache Kafka into .bin (needs Java and Maven)
+	integration/jars/fetch.sh
+
+.PHONY: integration
+integration: ## The integration tests on the broker found or told (BROKER=auto named container jars embedded)
+	INTEGRATION_BROKER=$(BROKER) .ci/integration $(RUN)
+
+.PHONY: upgrade
+upgrade: ## Upgrade hosts from another version to this one under load, and roll back (FROM=tag)
+	INTEGRATION_BROKER=$(BROKER) .ci/upgrade $(FROM)
 
 .PHONY: simulate
 simulate: ## Simulate lanes, brokers and API in virtual time (SEEDS=3000; FROM=n; SEED=n tells one)

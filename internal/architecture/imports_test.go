@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"internal/architecture": {},
 	"internal/guards":       {},
 	"integration":           {},
+	"integration/cluster":   {"connector/kafka", "internal/broker"},
 
 	"cmd/countersign": {
 		"connector", "connector/kafka", "connector/redrive", "internal/broker", "internal/demo", "internal/device", "internal/emulator", "internal/secret", "plugin", "schemas",
