@@ -41,7 +41,7 @@ func TestBrokerFlags(t *testing.T) {
 			"COUNTERSIGN_KAFKA__SASL__MECHANISM": "PLAIN", "COUNTERSIGN_KAFKA__SASL__USERNAME": "operator",
 			"COUNTERSIGN_KAFKA__SASL__PASSWORD": "hunter2", "COUNTERSIGN_SOMETHING_ELSE": "x",
 		}, "", ""},
-		{"brokers from the environment, no SASL", brokerFlags{}, map[string]string{"COUNTERSIGN_KAFKA_BROKERS": addr}, "", kafka.CodeUnavailable},
+		{"brokers from the environment, no SASL", brokerFlags{}, map[string]string{"COUNTERSIGN_KAFKA_BROKERS": addr}, "", kafka.CodeUnauthenticated},
 		{"a variable that is not known", brokerFlags{}, map[string]string{"COUNTERSIGN_KAFKA__SASL__USER": "operator"}, "COUNTERSIGN_KAFKA__SASL__USER: ", ""},
 		{"a file that is not there", brokerFlags{}, map[string]string{
 			"COUNTERSIGN_KAFKA__TLS__ENABLED": "true", "COUNTERSIGN_KAFKA__TLS__CA_FILE": filepath.Join(dir, "none"),

@@ -40,6 +40,7 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 type Client struct {
 	brokers  []string
 	clientID string
+	user     string // of SASL, for messages
 	addr     net.Addr
 	link     *link
 	api      *kafkago.Client
@@ -82,7 +83,7 @@ func NewClient(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, &Error{Code: CodeInvalid, Op: "new client", Err: err}
 	}
-	c := &Client{brokers: slices.Clone(cfg.Brokers), clientID: cfg.ClientID, addr: kafkago.TCP(cfg.Brokers...)}
+	c := &Client{brokers: slices.Clone(cfg.Brokers), clientID: cfg.ClientID, user: cfg.SASL.Username, addr: kafkago.TCP(cfg.Brokers...)}
 	c.link = newLink(secure.dial, func(dial DialFunc) *kafkago.Transport { return c.transport(dial, metadataTTL) })
 	c.api = &kafkago.Client{Addr: c.addr, Timeout: requestTimeout, Transport: c.link}
 	c.writer = &kafkago.Writer{

@@ -111,8 +111,11 @@ func (s *security) dial(ctx context.Context, network, address string) (net.Conn,
 func (s *security) secure(ctx context.Context, conn net.Conn, address string, d *door) (net.Conn, error) {
 	stamp := s.files.stamp()
 	refuse := func(r *refusal) { d.refuse(r, stamp) }
+	watch := func(conn net.Conn, accept func(), known func() bool) *watched {
+		return &watched{Conn: conn, address: address, plain: !s.tls.Enabled, refuse: refuse, accept: accept, known: known}
+	}
 	if !s.tls.Enabled && s.sasl.Mechanism == "" {
-		return &plainConn{Conn: conn, address: address, refuse: refuse, accept: d.accept, known: d.known}, nil
+		return watch(conn, d.accept, d.known), nil
 	}
 	creds := s.files.read()
 	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
@@ -120,7 +123,8 @@ func (s *security) secure(ctx context.Context, conn net.Conn, address string, d 
 	// Closing is the only way to end a read that is under way.
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	if !s.tls.Enabled {
-		out := &plainConn{Conn: conn, address: address, refuse: refuse, accept: func() {}, known: func() bool { return true }}
+		// SASL tells by itself what becomes of it.
+		out := watch(conn, func() {}, func() bool { return true })
 		if err := s.mayGoPlain(conn, address); err != nil {
 			return nil, err
 		}
@@ -145,6 +149,9 @@ func (s *security) secure(ctx context.Context, conn net.Conn, address string, d 
 	}
 	if err != nil {
 		return nil, tlsRefusal(address, err, shown)
+	}
+	if s.sasl.Mechanism == "" {
+		return watch(out, d.accept, d.known), nil
 	}
 	d.accept()
 	return out, nil
