@@ -164,7 +164,7 @@ func (g *guarded) tryRights(t *testing.T, delivery connector.Delivery, create bo
 // awaitLog waits until a log holds a text, and shows the log where it does not.
 func (w *world) awaitLog(log *lockedBuffer, text string) {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), patience/3)
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
