@@ -39,6 +39,7 @@ var mayImport = map[string][]string{
 
 	"internal/tracing": {"connector"},
 
+	"internal/authority":    {},
 	"internal/broker":       {},
 	"internal/device":       {"internal/secret"},
 	"internal/emulator":     {"internal/secret"},
