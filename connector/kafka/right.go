@@ -26,7 +26,7 @@ const (
 
 func onTopic(operation, name string) right { return right{operation, topicResource, name} }
 func onGroup(operation, name string) right { return right{operation, groupResource, name} }
-func onTxn(operation, name string) right   { return right{operation, txnResource, name} }
+func onTxn(name string) right              { return right{"Write", txnResource, name} }
 
 // resourceOf is the kind of resource that a broker refuses access to by this code.
 func resourceOf(code kafkago.Error) string {
