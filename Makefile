@@ -97,3 +97,12 @@ smoke: ## Run the demo twice, with and without faults, and check its figures
 .PHONY: ci
 ci: ## All of CI, as on a fresh machine
 	.ci/run
+
+# The folder of Apache Kafka's jars; integration/jars/fetch.sh fills it.
+KAFKA_JARS ?= integration/jars/libs
+REQUESTS ?= 25000
+BENCHROUNDS ?= 3
+
+.PHONY: bench-kafka
+bench-kafka: ## Measure the connector on Apache Kafka beside simpler loops (REQUESTS=25000 BENCHROUNDS=3 ARGS=-help)
+	go run ./internal/benchkafka -jars $(KAFKA_JARS) -requests $(REQUESTS) -rounds $(BENCHROUNDS) $(ARGS)
