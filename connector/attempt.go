@@ -172,12 +172,21 @@ var errListStopped = errors.New("the list was stopped between two pages")
 // the account is blocked: what waits behind a block would only keep the probe
 // from its turn. It returns endCalled if the call may be made, and else why not.
 func (a *account) acquire(mayCall context.Context, t task) (release func(), kind endKind) {
-	ctx := mayCall
+	left := time.Duration(0)
 	if !t.look {
-		left := deadline(t.entry).Sub(a.now())
-		if left <= 0 {
+		if left = deadline(t.entry).Sub(a.now()); left <= 0 {
 			return nil, endExpired
 		}
+	}
+	if mayCall.Err() != nil {
+		return nil, endInterrupted
+	}
+	// Nearly every call finds its token and its slot, and needs nothing to wait by.
+	if release, ok := a.limiter.TryAcquire(); ok {
+		return release, endCalled
+	}
+	ctx := mayCall
+	if !t.look {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, left)
 		defer cancel()

@@ -84,8 +84,10 @@ func (m *marker) body(req *schemas.Request) hash {
 
 // mark is what a created challenge carries in its hidden details: 43 characters
 // of the URL alphabet of base64.
-func (m *marker) mark(req *schemas.Request) string {
-	body := m.body(req)
+func (m *marker) mark(req *schemas.Request) string { return m.markOf(req, m.body(req)) }
+
+// markOf is mark for a request whose fingerprint is known.
+func (m *marker) markOf(req *schemas.Request, body hash) string {
 	return base64.RawURLEncoding.EncodeToString(sum(m.account(req).mark, []byte(m.deployment), []byte(req.ID), body[:]))
 }
 

@@ -109,6 +109,17 @@ func (l *Limiter) Acquire(ctx context.Context) (release func(), err error) {
 	}
 }
 
+// TryAcquire takes a token and a slot as Acquire does, if that needs no wait and
+// nobody waits already. Where it returns false nothing is taken.
+func (l *Limiter) TryAcquire() (release func(), ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting.Len() > 0 || !l.take(time.Now()) {
+		return nil, false
+	}
+	return l.releaseOnce(), true
+}
+
 // leave takes a waiter out of the queue. The first one hands its turn on,
 // whether it was served or gave up. It needs mu.
 func (l *Limiter) leave(place *list.Element) {
