@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/countersign/countersign/connector/kafka"
@@ -82,12 +83,14 @@ type lane struct {
 	wake     chan struct{} // room in the budget, or an account changed; capacity 1
 	ask      chan int64    // capacity 1, and at most one is under way
 	fetched  chan fetchEnd
+	tasks    chan task // to a worker that waits for one
 	ends     chan attemptEnd
 	commits  chan error
 	statuses chan chan LaneStatus
 	begun    chan struct{} // closed once statuses are answered
 	gone     chan struct{} // closed when run returns
 	workers  sync.WaitGroup
+	spare    atomic.Int64 // workers that wait for a task
 
 	// What workers do, bound to the contexts of run.
 	attempt func(t task) attemptEnd
@@ -118,6 +121,7 @@ func newLane(cfg laneConfig, partition int, d laneDeps) *lane {
 		wake:      make(chan struct{}, 1),
 		ask:       make(chan int64, 1),
 		fetched:   make(chan fetchEnd),
+		tasks:     make(chan task),
 		ends:      make(chan attemptEnd),
 		commits:   make(chan error),
 		statuses:  make(chan chan LaneStatus),
@@ -158,6 +162,7 @@ func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 		giveUpCalls()
 		giveUpCommit()
 		stopFetching()
+		close(l.tasks)
 		l.cfg.budget.forget(l.wake)
 		l.collect()
 	}()
@@ -202,6 +207,7 @@ func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 			}
 		case end := <-l.ends:
 			l.attemptEnded(end)
+			l.takeEnds()
 		case err := <-l.commits:
 			if stop, err := l.commitEnded(err); stop {
 				return err
