@@ -74,7 +74,9 @@ type lane struct {
 	commitBusy    bool
 	pending       position // that the commit under way carries
 	pendingBooks  []seenEntry
-	lastCommit    time.Time
+	lastCommit    time.Time // when the last commit began
+	lastEnd       time.Time // when it ended
+	lastGroup     int       // how many records it carried
 	draining      bool
 	abandoned     int   // records whose call or commit was given up
 	fatal         error // why the lane ends by itself once it has drained
@@ -246,6 +248,9 @@ func (l *lane) arm(timer *time.Timer) {
 	d := time.Hour
 	if at, ok := l.timers.next(); ok && !l.draining {
 		d = max(0, time.Until(at))
+	}
+	if wait := l.gathers(time.Now()); wait > 0 && !l.commitBusy {
+		d = min(d, wait)
 	}
 	if (l.unleased || l.ledger.full()) && !l.draining {
 		d = min(d, leaseWatch)
