@@ -13,6 +13,8 @@ GOLANGCI_LINT := .bin/golangci-lint-$(GOLANGCI_LINT_VERSION)
 PKG ?= ./...
 ARGS ?=
 ROUNDS ?= 20
+BROKER ?= auto
+RUN ?= .
 SEEDS ?= 3000
 SEED ?=
 FROM ?=
@@ -82,6 +84,18 @@ tidy-check: ## Fail where go.mod or go.sum is not what the imports ask for
 guards: ## Take out each guard in turn and see that its test fails (internal/guards lists them)
 	go run ./internal/guards
 
+.PHONY: kafka-jars
+kafka-jars: ## Bring the jars of Apache Kafka into .bin (needs Java and Maven)
+	integration/jars/fetch.sh
+
+.PHONY: integration
+integration: ## The integration tests on the broker found or told (BROKER=auto named container jars embedded)
+	INTEGRATION_BROKER=$(BROKER) .ci/integration $(RUN)
+
+.PHONY: upgrade
+upgrade: ## Upgrade hosts from another version to this one under load, and roll back (FROM=tag)
+	INTEGRATION_BROKER=$(BROKER) .ci/upgrade $(FROM)
+
 .PHONY: simulate
 simulate: ## Simulate lanes, brokers and API in virtual time (SEEDS=3000; FROM=n; SEED=n tells one)
 	SIM_SEEDS=$(SEEDS) SIM_FROM=$(FROM) SIM_SEED=$(SEED) go test ./connector -run '^TestSimulation$$' -count=1 -v -timeout 6h
@@ -98,11 +112,10 @@ smoke: ## Run the demo twice, with and without faults, and check its figures
 ci: ## All of CI, as on a fresh machine
 	.ci/run
 
-# The folder of Apache Kafka's jars; integration/jars/fetch.sh fills it.
-KAFKA_JARS ?= integration/jars/libs
 REQUESTS ?= 25000
 BENCHROUNDS ?= 3
 
 .PHONY: bench-kafka
 bench-kafka: ## Measure the connector on Apache Kafka beside simpler loops (REQUESTS=25000 BENCHROUNDS=3 ARGS=-help)
-	go run ./internal/benchkafka -jars $(KAFKA_JARS) -requests $(REQUESTS) -rounds $(BENCHROUNDS) $(ARGS)
+	go build -o .bin/benchkafka ./internal/benchkafka
+	KAFKA_LIBS=$${KAFKA_LIBS:-$$(integration/jars/fetch.sh)} .bin/benchkafka -requests $(REQUESTS) -rounds $(BENCHROUNDS) $(ARGS)

@@ -91,7 +91,7 @@ func TestBadEventsAreRejectedWithEveryFieldNamed(t *testing.T) {
 		b.event["version"], b.event["id"] = "1.0", name
 		value, err := json.Marshal(b.event)
 		must(t, err)
-		w.sendRaw(kafka.Message{Topic: requests, Key: []byte(name), Value: value})
+		w.sendRaw(kafka.Message{Topic: w.topics.Requests, Key: []byte(name), Value: value})
 	}
 	got := w.awaitAll()
 	must(t, m.leave())

@@ -184,8 +184,8 @@ func deliveryLatency(b *testing.B, delivery connector.Delivery) (p50, p99 float6
 	w, cfg := deliveryWorld(b, delivery)
 	m := w.run(cfg)
 	w.await("the lanes to work", func() bool { return len(m.Status().Lanes) == partitions })
-	reader := w.franz(kgo.ConsumeTopics(results), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	sender := w.franz(kgo.DefaultProduceTopic(requests), kgo.ProducerLinger(0))
+	reader := w.franz(kgo.ConsumeTopics(w.topics.Results), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	sender := w.franz(kgo.DefaultProduceTopic(w.topics.Requests), kgo.ProducerLinger(0))
 	var sending sync.WaitGroup
 	sending.Go(func() {
 		tick := time.NewTicker(5 * time.Millisecond)

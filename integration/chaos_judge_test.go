@@ -166,6 +166,7 @@ type violation struct {
 
 // reading is how a judge reads: a client for these options, and a bound.
 type reading struct {
+	place
 	client func(...kgo.Opt) *kgo.Client
 	ctx    func() context.Context
 }
@@ -248,7 +249,7 @@ func newJudge(t testing.TB, r reading, log []emulator.Created) *judge {
 		outcomes: map[string]map[string]int{}, markers: map[string]string{},
 	}
 	at := map[string]*asked{}
-	for _, rec := range r.topic(t, requests, partitions) {
+	for _, rec := range r.topic(t, r.topics.Requests, partitions) {
 		a := &asked{at: standing(rec), produced: rec.Timestamp}
 		var event struct {
 			ID        string `json:"id"`
@@ -264,7 +265,7 @@ func newJudge(t testing.TB, r reading, log []emulator.Created) *judge {
 			j.byID[a.id] = append(j.byID[a.id], a)
 		}
 	}
-	for _, rec := range r.topic(t, results, partitions) {
+	for _, rec := range r.topic(t, r.topics.Results, partitions) {
 		res := &judged{stands: standing(rec)}
 		if err := json.Unmarshal(rec.Value, res); err != nil {
 			t.Errorf("the result at %s: %v", res.stands, err)
@@ -277,7 +278,7 @@ func newJudge(t testing.TB, r reading, log []emulator.Created) *judge {
 		}
 		a.results = append(a.results, res)
 	}
-	for _, rec := range r.topic(t, deadLetters, 1) {
+	for _, rec := range r.topic(t, r.topics.DeadLetters, 1) {
 		d := deadOf(rec)
 		a := at[d.at]
 		if a == nil {

@@ -69,9 +69,9 @@ func newLoad(c *chaos) *load {
 		must(c.t, err)
 		l.factors = append(l.factors, f)
 	}
-	l.plain = c.client(kgo.DefaultProduceTopic(requests))
-	l.manual = c.client(kgo.DefaultProduceTopic(requests), kgo.RecordPartitioner(kgo.ManualPartitioner()))
-	l.upstream = c.client(kgo.DefaultProduceTopic(requests), kgo.TransactionalID("upstream"))
+	l.plain = c.client(kgo.DefaultProduceTopic(c.topics.Requests))
+	l.manual = c.client(kgo.DefaultProduceTopic(c.topics.Requests), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+	l.upstream = c.client(kgo.DefaultProduceTopic(c.topics.Requests), kgo.TransactionalID(c.group+"-upstream"))
 	c.t.Cleanup(l.plain.Close)
 	c.t.Cleanup(l.manual.Close)
 	c.t.Cleanup(l.upstream.Close)
@@ -128,7 +128,7 @@ func (l *load) answered() int {
 
 // follow reads the answers as a read_committed consumer does.
 func (l *load) follow(ctx context.Context) {
-	client := l.c.client(kgo.ConsumeTopics(results, deadLetters), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+	client := l.c.client(kgo.ConsumeTopics(l.c.topics.Results, l.c.topics.DeadLetters), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	defer client.Close()
 	for ctx.Err() == nil {
@@ -141,7 +141,7 @@ func (l *load) follow(ctx context.Context) {
 func (l *load) take(r *kgo.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if r.Topic == deadLetters {
+	if r.Topic == l.c.topics.DeadLetters {
 		l.answers[deadOf(r).at] = true
 		return
 	}

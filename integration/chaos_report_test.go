@@ -22,7 +22,7 @@ type verdict struct {
 
 func (c *chaos) judge(l *load) verdict {
 	c.t.Helper()
-	j := newJudge(c.t, reading{c.client, func() context.Context { return context.WithoutCancel(c.t.Context()) }}, c.api.Created())
+	j := newJudge(c.t, reading{c.place, c.client, func() context.Context { return context.WithoutCancel(c.t.Context()) }}, c.api.Created())
 	j.examine()
 	return verdict{j, c, l}
 }

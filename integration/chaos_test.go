@@ -17,7 +17,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
-	"github.com/countersign/countersign/internal/broker"
 	"github.com/countersign/countersign/internal/emulator"
 )
 
@@ -65,9 +64,7 @@ func short() timing {
 // config is what a host runs with.
 func (c *chaos) config(s timing) []byte {
 	return fmt.Appendf(nil, `
-kafka:
-  brokers: [%q]
-  group: chaos
+kafka:%s
   session_timeout: %v
   rebalance_timeout: %v
   lease_margin: %v
@@ -85,7 +82,7 @@ accounts:
     timeout: %v
     rate: {concurrency: %d}
     breaker: {open: 500ms}
-`, c.broker.Addrs()[0], s.session, s.session, s.margin, partitions, *chaosOnce, s.drain, s.settle,
+`, c.yaml(), s.session, s.session, s.margin, partitions, *chaosOnce, s.drain, s.settle,
 		emulator.DefaultAccountSID, c.api.URL(), s.call, s.concurrency)
 }
 
@@ -111,12 +108,12 @@ type strike struct {
 // chaos is the world that outlives every kill: broker, API, load and judges in
 // this process, hosts in their own.
 type chaos struct {
+	place
 	t       testing.TB
 	timing  timing
 	seed    uint64
 	dir     string
 	bin     string
-	broker  *broker.Broker
 	api     *emulator.Emulator
 	hosts   []*instance
 	started time.Time
@@ -145,7 +142,7 @@ func TestChaos(t *testing.T) {
 
 func newChaos(t *testing.T, s scene) *chaos {
 	t.Helper()
-	c := &chaos{t: t, timing: s.timing, seed: *chaosSeed, kinds: map[string]int{}, started: time.Now()}
+	c := &chaos{place: newPlace(t), t: t, timing: s.timing, seed: *chaosSeed, kinds: map[string]int{}, started: time.Now()}
 	if c.seed == 0 {
 		c.seed = uint64(c.started.UnixNano())
 	}
@@ -162,9 +159,7 @@ func newChaos(t *testing.T, s scene) *chaos {
 		}
 		must(t, os.RemoveAll(c.dir))
 	})
-	c.broker, err = broker.Start(broker.Config{Topics: map[string]int32{requests: partitions, results: partitions, deadLetters: 1}})
-	must(t, err)
-	t.Cleanup(c.broker.Close)
+	c.make(t, partitions)
 	c.allowSessions(s.timing.session)
 	c.api, err = emulator.New(emulator.Config{Seed: c.seed, Faults: s.faults, AfterWork: s.afterWork})
 	must(t, err)
@@ -196,9 +191,13 @@ func (c *chaos) enter() *instance {
 	return i
 }
 
-// allowSessions lowers the shortest session that the broker accepts.
+// allowSessions lowers the shortest session that an embedded broker accepts.
+// Apache Kafka takes group.min.session.timeout.ms at its start only.
 func (c *chaos) allowSessions(shortest time.Duration) {
 	c.t.Helper()
+	if shared != nil {
+		return
+	}
 	client := c.client()
 	defer client.Close()
 	ms := fmt.Sprint(shortest.Milliseconds())
@@ -219,7 +218,7 @@ func (c *chaos) allowSessions(shortest time.Duration) {
 // client is a franz-go client for the broker: the judges' own way to Kafka.
 func (c *chaos) client(opts ...kgo.Opt) *kgo.Client {
 	c.t.Helper()
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.broker.Addrs()...)}, opts...)...)
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(c.addrs...)}, opts...)...)
 	must(c.t, err)
 	return client
 }

@@ -26,6 +26,7 @@ var binary = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	binaryDir = dir
 	path := filepath.Join(dir, "countersign")
 	out, err := exec.Command("go", "build", "-o", path, "../cmd/countersign").CombinedOutput()
 	if err != nil {
@@ -33,6 +34,9 @@ var binary = sync.OnceValues(func() (string, error) {
 	}
 	return path, nil
 })
+
+// binaryDir is where binary has built it; empty: it has not.
+var binaryDir string
 
 // hostProcess is a running `countersign host` with its plugin child.
 type hostProcess struct {
@@ -70,7 +74,9 @@ func (w *world) host(rate int) *hostProcess {
 	must(w.t, err)
 	config := filepath.Join(w.t.TempDir(), "countersign.yaml")
 	must(w.t, os.WriteFile(config, fmt.Appendf(nil, `
-kafka: {brokers: [%q], session_timeout: 12s, rebalance_timeout: 20s}
+kafka:%s
+  session_timeout: 12s
+  rebalance_timeout: 20s
 drain_timeout: 5s
 accounts:
   main:
@@ -79,7 +85,7 @@ accounts:
     base_url: %s
     rate: {per_second: %d, burst: 5}
     breaker: {open: 500ms}
-`, w.broker.Addrs()[0], emulator.DefaultAccountSID, w.api.URL(), rate), 0o600))
+`, w.yaml(), emulator.DefaultAccountSID, w.api.URL(), rate), 0o600))
 	h := &hostProcess{t: w.t, stderr: &lockedBuffer{}, exited: make(chan struct{}), http: &http.Client{Timeout: 5 * time.Second}}
 	h.cmd = exec.Command(bin, "host", "--config", config, "--listen", "127.0.0.1:0", "--log-format", "json")
 	h.cmd.Env = append(os.Environ(), "TEST_TOKEN="+emulator.DefaultAuthToken)

@@ -43,9 +43,9 @@ func TestMainJob(t *testing.T) {
 	}
 	before := w.api.Stats()
 	w.sendRaw(
-		kafka.Message{Topic: requests, Value: []byte("not json")},
-		kafka.Message{Topic: requests, Key: []byte("k"), Value: []byte(`{"version":"1.0","id":"bad","operation":"create"}`)},
-		kafka.Message{Topic: requests, Key: []byte("k"), Value: nil},
+		kafka.Message{Topic: w.topics.Requests, Value: []byte("not json")},
+		kafka.Message{Topic: w.topics.Requests, Key: []byte("k"), Value: []byte(`{"version":"1.0","id":"bad","operation":"create"}`)},
+		kafka.Message{Topic: w.topics.Requests, Key: []byte("k"), Value: nil},
 	)
 	got = w.awaitAll()
 	must(t, m.leave())

@@ -13,7 +13,7 @@ import (
 
 func (w *world) franz(opts ...kgo.Opt) *kgo.Client {
 	w.t.Helper()
-	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(w.broker.Addrs()...)}, opts...)...)
+	client, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(w.addrs...)}, opts...)...)
 	must(w.t, err)
 	w.t.Cleanup(client.Close)
 	return client
@@ -25,9 +25,9 @@ func (w *world) franz(opts ...kgo.Opt) *kgo.Client {
 func TestAbortedUpstreamTransactionCausesNoCall(t *testing.T) {
 	w := newWorld(t, emulator.Config{})
 	m := w.run(w.config())
-	manual := []kgo.Opt{kgo.DefaultProduceTopic(requests), kgo.RecordPartitioner(kgo.ManualPartitioner())}
+	manual := []kgo.Opt{kgo.DefaultProduceTopic(w.topics.Requests), kgo.RecordPartitioner(kgo.ManualPartitioner())}
 	plain := w.franz(manual...)
-	upstream := w.franz(append(manual, kgo.TransactionalID("upstream"))...)
+	upstream := w.franz(append(manual, kgo.TransactionalID(w.group+"-upstream"))...)
 	produce := func(by *kgo.Client, from, n, partition int) {
 		t.Helper()
 		for i := range n {
@@ -75,7 +75,7 @@ func TestADeadInstanceHoldsUpReadersBriefly(t *testing.T) {
 	// The other instance's lane writes to every partition of the results and is
 	// never heard of again. No successor fences it: its partition is nobody's here.
 	other := w.franz(kgo.TransactionalID("dead-instance"), kgo.TransactionTimeout(cfg.WithDefaults().Kafka.TransactionTimeout),
-		kgo.DefaultProduceTopic(results), kgo.RecordPartitioner(kgo.ManualPartitioner()))
+		kgo.DefaultProduceTopic(w.topics.Results), kgo.RecordPartitioner(kgo.ManualPartitioner()))
 	must(t, other.BeginTransaction())
 	for p := range partitions {
 		must(t, other.ProduceSync(t.Context(), &kgo.Record{Partition: int32(p), Value: []byte("half of a batch")}).FirstErr())
@@ -85,7 +85,7 @@ func TestADeadInstanceHoldsUpReadersBriefly(t *testing.T) {
 	for i := range n {
 		w.send(w.create(i))
 	}
-	reader := w.franz(kgo.ConsumeTopics(results), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	reader := w.franz(kgo.ConsumeTopics(w.topics.Results), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	seen := 0

@@ -6,35 +6,26 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/kafka"
-	"github.com/countersign/countersign/internal/broker"
 	"github.com/countersign/countersign/internal/emulator"
 	"github.com/countersign/countersign/schemas"
 )
 
 const (
-	requests    = "challenge.requests"
-	results     = "challenge.results"
-	deadLetters = "challenge.deadletters"
-	ledger      = "challenge.ledger"
-	positions   = "challenge.positions"
-	partitions  = 6
+	partitions = 6
 	// patience bounds every wait; nothing is asserted about how long one takes.
 	patience = 90 * time.Second
 )
 
-// world is a broker, an API and a client to look at the topics with.
+// world is topics and a group of its own on the tests' broker, an API and a
+// client to look at the topics with.
 type world struct {
+	place
 	t       testing.TB
-	broker  *broker.Broker
 	api     *emulator.Emulator
 	kafka   *kafka.Client
 	factors []emulator.Factor // push, one an identity
@@ -43,11 +34,15 @@ type world struct {
 
 func newWorld(t testing.TB, api emulator.Config) *world {
 	t.Helper()
-	b, err := broker.Start(broker.Config{Topics: map[string]int32{
-		requests: partitions, results: partitions, deadLetters: 1, ledger: partitions, positions: partitions,
-	}})
-	must(t, err)
-	t.Cleanup(b.Close)
+	w := newBareWorld(t, api)
+	w.make(t, partitions)
+	return w
+}
+
+// newBareWorld is a world whose topics do not exist yet.
+func newBareWorld(t testing.TB, api emulator.Config) *world {
+	t.Helper()
+	at := newPlace(t)
 	e, err := emulator.New(api)
 	must(t, err)
 	must(t, e.Start(t.Context()))
@@ -56,10 +51,10 @@ func newWorld(t testing.TB, api emulator.Config) *world {
 		defer cancel()
 		must(t, e.Close(ctx))
 	})
-	k, err := kafka.NewClient(kafka.Config{Brokers: b.Addrs(), ClientID: "judge"})
+	k, err := kafka.NewClient(kafka.Config{Brokers: at.addrs, ClientID: "judge"})
 	must(t, err)
 	t.Cleanup(func() { must(t, k.Close()) })
-	w := &world{t: t, broker: b, api: e, kafka: k}
+	w := &world{place: at, t: t, api: e, kafka: k}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
 	for i := range 20 {
@@ -74,7 +69,7 @@ func newWorld(t testing.TB, api emulator.Config) *world {
 func (w *world) config() connector.Config {
 	return connector.Config{
 		Kafka: connector.KafkaConfig{
-			Brokers: w.broker.Addrs(), SessionTimeout: 12 * time.Second, RebalanceTimeout: 20 * time.Second,
+			Brokers: w.addrs, Group: w.group, Topics: w.topics, SessionTimeout: 12 * time.Second, RebalanceTimeout: 20 * time.Second,
 		},
 		DrainTimeout: 5 * time.Second,
 		Accounts: map[string]connector.AccountConfig{"main": {
@@ -100,7 +95,7 @@ func (w *world) send(reqs ...schemas.Request) {
 	for i, r := range reqs {
 		value, err := r.Encode()
 		must(w.t, err)
-		msgs[i] = kafka.Message{Topic: requests, Key: []byte(r.Identity), Value: value}
+		msgs[i] = kafka.Message{Topic: w.topics.Requests, Key: []byte(r.Identity), Value: value}
 	}
 	w.sendRaw(msgs...)
 }
@@ -133,17 +128,17 @@ func (w *world) count() tally {
 		outcomes: map[schemas.Outcome]int{},
 	}
 	var asked []string
-	w.scan(requests, func(r kafka.Record) {
+	w.scan(w.topics.Requests, func(r kafka.Record) {
 		asked = append(asked, coordinates(r.Topic, r.Partition, r.Offset))
 	})
-	w.scan(results, func(r kafka.Record) {
+	w.scan(w.topics.Results, func(r kafka.Record) {
 		res, _, err := schemas.DecodeResult(r.Value)
 		must(w.t, err)
 		c := coordinates(res.Request.Topic, res.Request.Partition, res.Request.Offset)
 		out.results[c] = append(out.results[c], res)
 		out.outcomes[res.Outcome]++
 	})
-	w.scan(deadLetters, func(r kafka.Record) {
+	w.scan(w.topics.DeadLetters, func(r kafka.Record) {
 		d, _, err := schemas.DecodeDeadLetter(r.Headers)
 		must(w.t, err)
 		c := coordinates(d.Topic, d.Partition, d.Offset)
@@ -237,15 +232,6 @@ func must(t testing.TB, err error) {
 	}
 }
 
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
-		if path, err := binary(); err == nil {
-			_ = os.RemoveAll(filepath.Dir(path))
-		}
-		os.Exit(code)
-	}))
-}
-
 // batch is n creates from the i-th on, spread over many keys so that key order
 // does not bound how many are in flight.
 func (w *world) batch(i, n int) []kafka.Message {
@@ -255,7 +241,7 @@ func (w *world) batch(i, n int) []kafka.Message {
 		r := w.create(i + j)
 		value, err := r.Encode()
 		must(w.t, err)
-		out[j] = kafka.Message{Topic: requests, Key: fmt.Appendf(nil, "key-%d", (i+j)%1000), Value: value}
+		out[j] = kafka.Message{Topic: w.topics.Requests, Key: fmt.Appendf(nil, "key-%d", (i+j)%1000), Value: value}
 	}
 	return out
 }

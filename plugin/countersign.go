@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"github.com/countersign/countersign/connector"
@@ -20,7 +19,7 @@ func Countersign(log *slog.Logger) Connector {
 	return NewEngine(EngineConfig{
 		Info: Info{
 			Name:         "countersign",
-			Version:      buildVersion(),
+			Version:      connector.BuildVersion(),
 			ConfigSchema: connector.ConfigSchema(),
 			Capabilities: []Capability{CapabilitySelfDriven},
 		},
@@ -85,22 +84,4 @@ func abandoned(err error) (records int, ok bool) {
 		return 0, false
 	}
 	return left.Abandoned, true
-}
-
-// modulePath is where this package's version is found in a binary.
-const modulePath = "github.com/countersign/countersign"
-
-// buildVersion is the version of this module in the binary, which may be
-// another module's.
-func buildVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "(devel)"
-	}
-	for _, m := range append(info.Deps, &info.Main) {
-		if m.Path == modulePath && m.Version != "" {
-			return m.Version
-		}
-	}
-	return "(devel)"
 }

@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"plugin":            {"connector", "connector/kafka", "internal/secret", "plugin/pluginpb", "schemas"},
 	"plugin/plugintest": {"connector", "plugin"},
 
-	"internal/benchkafka":   {"connector", "connector/kafka", "internal/emulator", "schemas"},
+	"internal/benchkafka":   {"connector", "connector/kafka", "integration/cluster", "internal/emulator", "schemas"},
 	"internal/broker":       {},
 	"internal/device":       {"internal/secret"},
 	"internal/emulator":     {"internal/secret"},
@@ -45,6 +45,7 @@ var mayImport = map[string][]string{
 	"internal/architecture": {},
 	"internal/guards":       {},
 	"integration":           {},
+	"integration/cluster":   {"connector/kafka", "internal/broker"},
 
 	"cmd/countersign": {
 		"connector", "connector/kafka", "connector/redrive", "internal/broker", "internal/demo", "internal/device", "internal/emulator", "internal/secret", "plugin", "schemas",

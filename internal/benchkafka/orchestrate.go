@@ -6,16 +6,15 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/countersign/countersign/integration/cluster"
 )
 
 type options struct {
-	jars     string
 	requests int
 	keys     int
 	rounds   int
@@ -30,7 +29,6 @@ type options struct {
 const allCells = "0ms/64,0ms/512,20ms/64,20ms/512,100ms/64,100ms/512,100ms/1024,steady"
 
 func (o *options) register(fs *flag.FlagSet) {
-	fs.StringVar(&o.jars, "jars", os.Getenv("KAFKA_JARS"), "folder with the jars of Apache Kafka")
 	fs.IntVar(&o.requests, "requests", 25_000, "requests of a run")
 	fs.IntVar(&o.keys, "keys", 1_000, "keys that they are spread over")
 	fs.IntVar(&o.rounds, "rounds", 3, "times that each cell is measured")
@@ -45,12 +43,6 @@ func (o *options) register(fs *flag.FlagSet) {
 func (o *options) check() error {
 	if o.requests < 1 || o.keys < 1 || o.rounds < 1 || o.rate < 1 || o.steady < 1 {
 		return errors.New("numbers must be positive")
-	}
-	if found, _ := filepath.Glob(filepath.Join(o.jars, "kafka-clients-*.jar")); len(found) == 0 {
-		return fmt.Errorf("no Apache Kafka in %q: name the folder of its jars by -jars or $KAFKA_JARS", o.jars)
-	}
-	if _, err := exec.LookPath("java"); err != nil {
-		return err
 	}
 	if o.profiles != "" {
 		return os.MkdirAll(o.profiles, 0o750)
@@ -91,19 +83,19 @@ func parseCell(text string) (cell, error) {
 // bench is all that is under way.
 type bench struct {
 	options
-	broker *kafkaBroker
+	broker *cluster.JarsCluster
 	stage  *stage
 	runs   int
 	report report
 }
 
 func orchestrate(ctx context.Context, o options) (err error) {
-	broker, err := startBroker(ctx, o.jars)
+	broker, err := cluster.StartJars(ctx, brokerConfig)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, broker.close()) }()
-	st, err := newStage(broker.addr)
+	defer func() { err = errors.Join(err, broker.Close(context.WithoutCancel(ctx))) }()
+	st, err := newStage(broker.Addrs()[0])
 	if err != nil {
 		return err
 	}
@@ -178,13 +170,13 @@ func (b *bench) measure(ctx context.Context, role string, c cell, requests int, 
 			return run, errors.Join(err, api.end())
 		}
 	}
-	before, load := b.broker.cpu(), loadAverage()
+	before, load := cpu(b.broker.Node(0).PID()), loadAverage()
 	got, err := b.contend(ctx, role, s)
 	if err = errors.Join(err, api.end()); err != nil {
 		return run, err
 	}
 	run.Cell, run.Contender, run.measured, run.Load = c.String(), role, *got, load
-	run.Broker = (b.broker.cpu() - before).Seconds()
+	run.Broker = (cpu(b.broker.Node(0).PID()) - before).Seconds()
 	run.API = api.cpu().Seconds()
 	if role == "bare" {
 		return run, nil
@@ -196,7 +188,7 @@ func (b *bench) measure(ctx context.Context, role string, c cell, requests int, 
 func (b *bench) open(ctx context.Context, c cell) (spec, *child, error) {
 	b.runs++
 	s := spec{
-		Brokers: []string{b.broker.addr}, Run: fmt.Sprintf("bench-%03d", b.runs), Latency: c.Latency, Keys: b.keys, InFlight: c.InFlight,
+		Brokers: b.broker.Addrs(), Run: fmt.Sprintf("bench-%03d", b.runs), Latency: c.Latency, Keys: b.keys, InFlight: c.InFlight,
 	}
 	api, err := spawn(ctx, "emulator", s)
 	if err != nil {
