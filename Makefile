@@ -139,3 +139,10 @@ monitoring-check: ## Run the alert rules and every query of the dashboard on a r
 .PHONY: containers
 containers: ## The integration tests in a container, then Compose up, smoke and down: all from local images
 	.ci/containers
+REQUESTS ?= 25000
+BENCHROUNDS ?= 3
+
+.PHONY: bench-kafka
+bench-kafka: ## Measure the connector on Apache Kafka beside simpler loops (REQUESTS=25000 BENCHROUNDS=3 ARGS=-help)
+	go build -o .bin/benchkafka ./internal/benchkafka
+	KAFKA_LIBS=$${KAFKA_LIBS:-$$(integration/jars/fetch.sh)} .bin/benchkafka -requests $(REQUESTS) -rounds $(BENCHROUNDS) $(ARGS)

@@ -175,7 +175,7 @@ func (l *lane) identify(e *entry) {
 	m := l.cfg.marker
 	e.id, e.body, e.record = m.idHash(e.req.ID), m.body(e.req), m.record(e.hash)
 	if e.req.Operation == schemas.OperationCreate {
-		e.marker = m.mark(e.req)
+		e.marker = m.markOf(e.req, e.body)
 	}
 	if e.former = l.start.mayHaveCalled(e.rec.Offset); e.former {
 		l.distrust(e, l.fenced)
