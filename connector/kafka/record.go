@@ -67,6 +67,8 @@ type Fetched struct {
 	// read_committed, LogStart the first that is still retained.
 	LastStable int64
 	LogStart   int64
+
+	batches int // in the answer
 }
 
 // Position is what the group has committed for a partition.
