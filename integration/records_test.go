@@ -169,6 +169,7 @@ func TestListsAreSplit(t *testing.T) {
 	const n = 400
 	w := newWorld(t, emulator.Config{})
 	m := w.run(w.config())
+	w.await("the lanes to work", func() bool { return len(m.Status().Lanes) == partitions })
 	for i := range n {
 		w.send(w.heavy(i))
 	}

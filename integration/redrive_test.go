@@ -55,6 +55,7 @@ func TestRedrive(t *testing.T) {
 	const n = 25
 	w := newWorld(t, emulator.Config{})
 	m := w.run(w.impatient())
+	w.await("the lanes to work", func() bool { return len(m.Status().Lanes) == partitions })
 	w.refuseAll(true)
 	for i := range n {
 		w.send(w.create(i))
@@ -101,6 +102,7 @@ func TestRedriveParks(t *testing.T) {
 	const n = 5
 	w := newWorld(t, emulator.Config{})
 	m := w.run(w.impatient())
+	w.await("the lanes to work", func() bool { return len(m.Status().Lanes) == partitions })
 	w.refuseAll(true)
 	for i := range n {
 		w.send(w.create(i))

@@ -45,6 +45,8 @@ var mayImport = map[string][]string{
 	"internal/guards":       {},
 	"integration":           {},
 	"integration/cluster":   {"connector/kafka", "internal/broker"},
+	"integration/interop":   {},
+	"integration/scale":     {},
 
 	"cmd/countersign": {
 		"connector", "connector/kafka", "connector/redrive", "internal/broker", "internal/demo", "internal/device", "internal/emulator", "internal/secret", "plugin", "schemas",
