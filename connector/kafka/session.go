@@ -24,7 +24,7 @@ type Session struct {
 	lease      *Lease
 	txn        *producer // transactional
 	idempotent *producer
-	appetite   appetite
+	appetite   *appetite
 }
 
 // Partition is the number of the owned partition.
