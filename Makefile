@@ -92,6 +92,10 @@ kafka-jars: ## Bring the jars of Apache Kafka into .bin (needs Java and Maven)
 integration: ## The integration tests on the broker found or told (BROKER=auto named container jars embedded)
 	INTEGRATION_BROKER=$(BROKER) .ci/integration $(RUN)
 
+.PHONY: upgrade
+upgrade: ## Upgrade hosts from another version to this one under load, and roll back (FROM=tag)
+	INTEGRATION_BROKER=$(BROKER) .ci/upgrade $(FROM)
+
 .PHONY: simulate
 simulate: ## Simulate lanes, brokers and API in virtual time (SEEDS=3000; FROM=n; SEED=n tells one)
 	SIM_SEEDS=$(SEEDS) SIM_FROM=$(FROM) SIM_SEED=$(SEED) go test ./connector -run '^TestSimulation$$' -count=1 -v -timeout 6h
@@ -107,6 +111,34 @@ smoke: ## Run the demo twice, with and without faults, and check its figures
 .PHONY: ci
 ci: ## All of CI, as on a fresh machine
 	.ci/run
+
+# docker compose, or a docker-compose of your own: make compose-up COMPOSE=.bin/docker-compose
+COMPOSE ?= docker compose
+COMPOSEFLAGS ?=
+
+.PHONY: compose-up
+compose-up: ## Bring Kafka, the emulator and the connector up in containers (COMPOSEFLAGS="--profile monitoring")
+	$(COMPOSE) $(COMPOSEFLAGS) up --wait
+
+.PHONY: compose-smoke
+compose-smoke: build ## Send requests through what compose-up has brought up, and count
+	COMPOSE='$(COMPOSE)' integration/compose/smoke.sh
+
+.PHONY: compose-down
+compose-down: ## Take it down, with its data
+	$(COMPOSE) --profile monitoring down --volumes --remove-orphans
+
+.PHONY: kafka-image
+kafka-image: kafka-jars ## Build the local Kafka image, where none can be pulled (needs root, debootstrap and Docker)
+	integration/image/build.sh "$$(integration/jars/fetch.sh)"
+
+.PHONY: monitoring-check
+monitoring-check: build ## Run the alert rules and every query of the dashboard on a real Prometheus
+	.ci/monitoring
+
+.PHONY: containers
+containers: ## The integration tests in a container, then Compose up, smoke and down: all from local images
+	.ci/containers
 
 .PHONY: scale
 scale: kafka-jars ## Measure 1 to 64 partitions and 1 to 8 members on Apache Kafka (ARGS=-scale.partitions=8)

@@ -9,6 +9,8 @@ import (
 	"sort"
 	"sync"
 
+	oteltrace "go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/connector/challenge"
 	"github.com/countersign/countersign/connector/challenge/read"
 	"github.com/countersign/countersign/connector/kafka"
@@ -26,9 +28,11 @@ type Connector struct {
 	clients  []*challenge.Client
 	budget   *budget
 	marker   *marker
-	client   *kafka.Client // set by Run before it joins the group
+	tracer   oteltrace.Tracer // nil: nothing is traced
+	client   *kafka.Client    // set by Run before it joins the group
 
 	ledgerRoom *ledgerRoom
+	ends       ends
 
 	abort   chan struct{} // closed by Abort
 	giveUp  func()
@@ -85,6 +89,8 @@ func New(cfg Config, opts ...Option) (*Connector, error) {
 	for _, o := range opts {
 		o(c)
 	}
+	c.stats.registry.MustRegister(newStatusMetrics(c))
+	registerProcess(c.stats.registry, cfg.Delivery)
 	c.abort = make(chan struct{})
 	c.giveUp = sync.OnceFunc(func() { close(c.abort) })
 	for name, a := range cfg.Accounts {
@@ -166,6 +172,11 @@ func (c *Connector) run(ctx context.Context) error {
 	for _, a := range c.accounts {
 		probers.Go(func() { a.probe(probing) })
 	}
+	probers.Go(func() {
+		c.watchEnds(probing, func(ctx context.Context) ([]kafka.Range, error) {
+			return client.Ranges(ctx, c.cfg.Kafka.Topics.Requests)
+		})
+	})
 	defer context.AfterFunc(ctx, func() { c.enter(StateRunning, StateDraining); c.changed() })()
 	group, leave := context.WithCancel(ctx)
 	var aborting sync.WaitGroup
@@ -238,6 +249,7 @@ func (c *Connector) Status() Status {
 	s.Counters, s.Latency = c.stats.counters()
 	for _, l := range c.running() {
 		if ls, ok := l.snapshot(); ok {
+			c.ends.raise(&ls)
 			s.Lanes = append(s.Lanes, ls)
 		}
 	}

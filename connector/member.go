@@ -43,6 +43,7 @@ func (m member) Revoked() {
 }
 
 func (m member) Unjoined(err error) {
+	m.c.stats.kafkaFailed(kafkaJoin, err)
 	m.c.mu.Lock()
 	m.c.joined, m.c.reason = false, err.Error()
 	m.c.mu.Unlock()
@@ -55,11 +56,11 @@ func (m member) Run(ctx context.Context, s *kafka.Session) error {
 	log := c.log.With("generation", s.Generation())
 	laneLog := log.With("partition", s.Partition())
 	deps := laneDeps{
-		source: s, lease: s.Lease(), ledger: c.ledgerOf(s.Partition()),
+		source: countedSource{s, c.stats}, lease: s.Lease(), ledger: c.ledgerOf(s.Partition()),
 		memory: kafkaMemory{client: c.client, group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, partition: s.Partition(), log: laneLog},
 	}
-	if deps.delivery = delivery(exactlyOnce{session: s, log: laneLog}); c.cfg.Delivery == DeliveryAtLeastOnce {
-		deps.delivery = atLeastOnce{sink: s, log: laneLog}
+	if deps.delivery = delivery(exactlyOnce{session: countedTransactor{s, c.stats}, log: laneLog}); c.cfg.Delivery == DeliveryAtLeastOnce {
+		deps.delivery = atLeastOnce{sink: countedSink{s, c.stats}, log: laneLog}
 	}
 	l := newLane(c.laneConfig(log), s.Partition(), deps)
 	c.mu.Lock()
@@ -101,7 +102,7 @@ const (
 func (c *Connector) laneConfig(log *slog.Logger) laneConfig {
 	return laneConfig{
 		window: c.cfg.Window, retry: c.cfg.Retry, recovery: c.cfg.Recovery, marker: c.marker, partitions: c.partitionCount(), notAfter: c.cfg.Requests.NotAfter, drain: c.cfg.DrainTimeout,
-		accounts: c.accounts, budget: c.budget, stats: c.stats, log: log,
+		accounts: c.accounts, budget: c.budget, stats: c.stats, log: log, tracer: c.tracer,
 		events:   events{group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, limit: defaultEventLimit},
 		maxBatch: maxBatch, fetchBytes: fetchBytes, fetchMaxWait: fetchMaxWait,
 	}

@@ -13,10 +13,10 @@ import (
 type appetite struct{ bytes atomic.Int64 }
 
 const (
-	firstAppetite = 64 << 10
-	leastAppetite = 8 << 10
-	// batchesWanted in an answer are 8 MiB of pages.
-	batchesWanted = 128
+	firstAppetite = 16 << 10
+	leastAppetite = 4 << 10
+	// batchesWanted in an answer are 4 MiB of pages.
+	batchesWanted = 64
 )
 
 func (a *appetite) current() int { return int(cmp.Or(a.bytes.Load(), firstAppetite)) }
