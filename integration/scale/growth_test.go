@@ -36,7 +36,8 @@ func (g grown) String() string {
 }
 
 // growth judges what must be flat. The tolerances are a share of the first
-// third, and no less than what one more connection or one arena makes.
+// third, and no less than what lasts of one handover until the next garbage
+// collection: the heap is as the last one has found it.
 func growth(all []sample) []grown {
 	var at []float64
 	var counted []sample
@@ -67,8 +68,8 @@ func growth(all []sample) []grown {
 	}
 	return []grown{
 		judge("goroutines", "", 0.1, 10, func(s sample) float64 { return float64(s.Goroutines) }),
-		judge("heap", "MiB", 0.2, 2, func(s sample) float64 { return mib(s.HeapLive) }),
-		judge("RSS", "MiB", 0.15, 8, func(s sample) float64 { return mib(s.RSS) }),
+		judge("heap", "MiB", 0.2, 8, func(s sample) float64 { return mib(s.HeapLive) }),
+		judge("RSS", "MiB", 0.15, 16, func(s sample) float64 { return mib(s.RSS) }),
 		judge("fds", "", 0.1, 8, func(s sample) float64 { return float64(s.FDs) }),
 	}
 }
