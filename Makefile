@@ -146,3 +146,18 @@ BENCHROUNDS ?= 3
 bench-kafka: ## Measure the connector on Apache Kafka beside simpler loops (REQUESTS=25000 BENCHROUNDS=3 ARGS=-help)
 	go build -o .bin/benchkafka ./internal/benchkafka
 	KAFKA_LIBS=$${KAFKA_LIBS:-$$(integration/jars/fetch.sh)} .bin/benchkafka -requests $(REQUESTS) -rounds $(BENCHROUNDS) $(ARGS)
+
+.PHONY: scale
+scale: kafka-jars ## Measure 1 to 64 partitions and 1 to 8 members on Apache Kafka (ARGS=-scale.partitions=8)
+	go test ./integration/scale -run '^TestScale$$' -count=1 -v -timeout 1h -args -scale.run $(ARGS)
+
+DURATION ?= 30m
+RATE ?= 50
+
+.PHONY: soak
+soak: kafka-jars ## Steady load for long, members come and go: memory and goroutines stay flat (DURATION=30m RATE=50)
+	go test ./integration/scale -run '^TestSoak$$' -count=1 -v -timeout 6h -args -soak.for=$(DURATION) -soak.rate=$(RATE) $(ARGS)
+
+.PHONY: interop
+interop: kafka-jars ## kcat and Kafka's console tools at our topics, on Apache Kafka (needs kcat)
+	go test ./integration/interop -count=1 -v -timeout 15m -args -interop

@@ -106,6 +106,11 @@ func (p place) make(t testing.TB, requests int) {
 // clean leaves a broker that outlives the test as it was.
 func (p place) clean(t testing.TB) {
 	t.Helper()
+	p.remove(t, p.names()...)
+}
+
+func (p place) remove(t testing.TB, topics ...string) {
+	t.Helper()
 	if shared == nil {
 		return
 	}
@@ -115,7 +120,7 @@ func (p place) clean(t testing.TB) {
 	must(t, err)
 	defer client.Close()
 	req := kmsg.NewPtrDeleteTopicsRequest()
-	for _, name := range p.names() {
+	for _, name := range topics {
 		topic := kmsg.NewDeleteTopicsRequestTopic()
 		topic.Topic = new(name)
 		req.Topics, req.TopicNames = append(req.Topics, topic), append(req.TopicNames, name)

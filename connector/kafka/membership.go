@@ -127,7 +127,7 @@ func (m *membership) session(gen *kafkago.Generation, partition int, lease *Leas
 	id := transactionalID(m.cfg.Group, m.cfg.Topic, partition)
 	return &Session{
 		client: m.client, log: m.cfg.Logger, group: m.cfg.Group, topic: m.cfg.Topic,
-		partition: partition, generation: int(gen.ID), member: gen.MemberID, lease: lease,
+		partition: partition, generation: int(gen.ID), member: gen.MemberID, lease: lease, appetite: &appetite{},
 		txn:        newProducer(m.client, id, cmp.Or(m.cfg.TransactionTimeout, defaultTransactionTimeout)),
 		idempotent: newProducer(m.client, "", requestTimeout),
 	}

@@ -23,14 +23,17 @@ func (c *Client) fetchPatiently(ctx context.Context, req FetchRequest) (res Fetc
 // that is away is waited for about eight seconds. No goroutine is left behind.
 func (c *Client) Scan(ctx context.Context, topic string, partition int, from, end int64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
+		var hunger appetite
 		for next := from; next < end; {
+			asked := hunger.of(4 << 20)
 			res, err := c.fetchPatiently(ctx, FetchRequest{
-				Topic: topic, Partition: partition, Offset: next, MaxBytes: 4 << 20, MaxWait: readerWait,
+				Topic: topic, Partition: partition, Offset: next, MaxBytes: asked, MaxWait: readerWait,
 			})
 			if err != nil {
 				yield(Record{}, err)
 				return
 			}
+			hunger.note(asked, res)
 			for _, r := range res.Records {
 				if r.Offset >= end {
 					return
@@ -54,9 +57,11 @@ func (c *Client) Scan(ctx context.Context, topic string, partition int, from, en
 // last pair.
 func (c *Client) Follow(ctx context.Context, topic string, partition int, from int64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
+		var hunger appetite
 		for next := from; ctx.Err() == nil; {
+			asked := hunger.of(1 << 20)
 			res, err := c.fetchPatiently(ctx, FetchRequest{
-				Topic: topic, Partition: partition, Offset: next, MaxWait: readerWait,
+				Topic: topic, Partition: partition, Offset: next, MaxBytes: asked, MaxWait: readerWait,
 			})
 			if ctx.Err() != nil {
 				return
@@ -65,6 +70,7 @@ func (c *Client) Follow(ctx context.Context, topic string, partition int, from i
 				yield(Record{}, err)
 				return
 			}
+			hunger.note(asked, res)
 			for _, r := range res.Records {
 				if !yield(r, nil) {
 					return

@@ -70,6 +70,8 @@ type Fetched struct {
 	LastStable    int64
 	HighWatermark int64
 	LogStart      int64
+
+	batches int // in the answer
 }
 
 // Position is what the group has committed for a partition.

@@ -24,6 +24,7 @@ type Session struct {
 	lease      *Lease
 	txn        *producer // transactional
 	idempotent *producer
+	appetite   *appetite
 }
 
 // Partition is the number of the owned partition.
@@ -35,11 +36,17 @@ func (s *Session) Topic() string { return s.topic }
 // Generation is the group's generation, for logs.
 func (s *Session) Generation() int { return s.generation }
 
-// Fetch reads committed data records of the partition.
+// Fetch reads committed data records of the partition. It asks for fewer than
+// maxBytes while that many would be too many batches.
 func (s *Session) Fetch(ctx context.Context, offset int64, maxBytes int, maxWait time.Duration) (Fetched, error) {
-	return s.client.Fetch(ctx, FetchRequest{
-		Topic: s.topic, Partition: s.partition, Offset: offset, MaxBytes: maxBytes, MaxWait: maxWait,
+	asked := s.appetite.of(maxBytes)
+	res, err := s.client.Fetch(ctx, FetchRequest{
+		Topic: s.topic, Partition: s.partition, Offset: offset, MaxBytes: asked, MaxWait: maxWait,
 	})
+	if err == nil {
+		s.appetite.note(asked, res)
+	}
+	return res, err
 }
 
 // Position is what the group has committed for the partition. It waits for a

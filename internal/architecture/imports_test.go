@@ -49,6 +49,8 @@ var mayImport = map[string][]string{
 	"internal/guards":       {},
 	"integration":           {},
 	"integration/cluster":   {"connector/kafka", "internal/broker"},
+	"integration/interop":   {},
+	"integration/scale":     {},
 	"integration/compose":   {},
 
 	"cmd/countersign": {
