@@ -20,6 +20,7 @@ SEED ?=
 FROM ?=
 DELIVERY ?= exactly_once
 FUZZTIME ?= 30s
+FAULTS ?= all
 BENCHTIME ?= 1s
 
 .PHONY: help
@@ -107,3 +108,7 @@ smoke: ## Run the demo twice, with and without faults, and check its figures
 .PHONY: ci
 ci: ## All of CI, as on a fresh machine
 	.ci/run
+
+.PHONY: faults
+faults: ## Strike a cluster of three brokers, then count (FAULTS=all short leader-killed,full-stop...)
+	go test ./integration -run '^TestFaults$$' -count=1 -v -timeout 60m -args -faults=$(FAULTS)

@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -24,7 +25,8 @@ type laneConfig struct {
 	budget       *budget
 	stats        *stats
 	log          *slog.Logger
-	maxBatch     int // records per commit
+	trouble      *slog.Logger // nil: log
+	maxBatch     int          // records per commit
 	fetchBytes   int
 	fetchMaxWait time.Duration
 }
@@ -42,6 +44,7 @@ type lane struct {
 	lease     lease
 	ledger    *ledger
 	log       *slog.Logger
+	trouble   *slog.Logger // for what other lanes find too, again and again
 
 	fenced    time.Time // when the former owner's time had ended
 	start     position  // what was committed when the lane began
@@ -111,6 +114,7 @@ func newLane(cfg laneConfig, partition int, d laneDeps) *lane {
 	l := &lane{
 		cfg: cfg, partition: partition, src: d.source, delivery: d.delivery, memory: d.memory, lease: d.lease, ledger: d.ledger,
 		log:       cfg.log.With("partition", partition),
+		trouble:   cmp.Or(cfg.trouble, cfg.log).With("partition", partition),
 		keys:      newKeyQueues(),
 		ids:       newIDs(),
 		queues:    map[*account]*accountQueue{},

@@ -27,7 +27,7 @@ func (l *lane) fetcher(ctx context.Context) {
 				return
 			}
 			if code := kafka.CodeOf(err); code == kafka.CodeUnavailable || code == kafka.CodeDenied {
-				l.log.Warn("cannot fetch, trying again", "error", err)
+				l.trouble.Warn("cannot fetch, trying again", "error", err)
 				if !sleep(ctx, delay) {
 					return
 				}

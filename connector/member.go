@@ -20,6 +20,7 @@ func (m member) Assigned(a kafka.Assignment) {
 	}
 	c.mu.Lock()
 	c.joined, c.reason, c.partitions = true, "", a.Total
+	c.abandoned = 0 // in a former generation: its partitions have an owner now
 	for p, l := range c.ledgers {
 		if !slices.Contains(a.Partitions, p) {
 			l.drop()
@@ -46,7 +47,7 @@ func (m member) Unjoined(err error) {
 	m.c.mu.Lock()
 	m.c.joined, m.c.reason = false, err.Error()
 	m.c.mu.Unlock()
-	m.c.log.Warn("not a member of the consumer group, trying again", "error", err)
+	m.c.trouble.Warn("not a member of the consumer group, trying again", "error", err)
 	m.c.changed()
 }
 
@@ -54,20 +55,23 @@ func (m member) Run(ctx context.Context, s *kafka.Session) error {
 	c := m.c
 	log := c.log.With("generation", s.Generation())
 	laneLog := log.With("partition", s.Partition())
+	trouble := c.trouble.With("generation", s.Generation(), "partition", s.Partition())
+	v := newVitals(s, time.Now())
 	deps := laneDeps{
-		source: s, lease: s.Lease(), ledger: c.ledgerOf(s.Partition()),
+		source: v, lease: s.Lease(), ledger: c.ledgerOf(s.Partition()),
 		memory: kafkaMemory{client: c.client, group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, partition: s.Partition(), log: laneLog},
 	}
-	if deps.delivery = delivery(exactlyOnce{session: s, log: laneLog}); c.cfg.Delivery == DeliveryAtLeastOnce {
-		deps.delivery = atLeastOnce{sink: s, log: laneLog}
+	if deps.delivery = delivery(exactlyOnce{session: v, log: trouble}); c.cfg.Delivery == DeliveryAtLeastOnce {
+		deps.delivery = atLeastOnce{sink: v, log: trouble}
 	}
-	l := newLane(c.laneConfig(log), s.Partition(), deps)
+	l := newLane(c.laneConfig(log, s.Generation()), s.Partition(), deps)
 	c.mu.Lock()
-	c.lanes[l] = struct{}{}
+	c.lanes[l], c.vitals[v] = struct{}{}, struct{}{}
 	c.mu.Unlock()
 	err := l.run(ctx, c.abort)
 	c.mu.Lock()
 	delete(c.lanes, l)
+	delete(c.vitals, v)
 	c.abandoned += l.abandoned
 	c.mu.Unlock()
 	return err
@@ -98,10 +102,10 @@ const (
 	fetchMaxWait = 250 * time.Millisecond
 )
 
-func (c *Connector) laneConfig(log *slog.Logger) laneConfig {
+func (c *Connector) laneConfig(log *slog.Logger, generation int) laneConfig {
 	return laneConfig{
 		window: c.cfg.Window, retry: c.cfg.Retry, recovery: c.cfg.Recovery, marker: c.marker, partitions: c.partitionCount(), notAfter: c.cfg.Requests.NotAfter, drain: c.cfg.DrainTimeout,
-		accounts: c.accounts, budget: c.budget, stats: c.stats, log: log,
+		accounts: c.accounts, budget: c.budget, stats: c.stats, log: log, trouble: c.trouble.With("generation", generation),
 		events:   events{group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, limit: defaultEventLimit},
 		maxBatch: maxBatch, fetchBytes: fetchBytes, fetchMaxWait: fetchMaxWait,
 	}

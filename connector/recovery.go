@@ -191,7 +191,7 @@ func (l *lane) insist(ctx context.Context, steps ...func() error) error {
 			if kafka.CodeOf(err) != kafka.CodeUnavailable {
 				return fmt.Errorf("partition %d: %w", l.partition, err)
 			}
-			l.log.Warn("waiting for the brokers to tell what was done before", "error", err)
+			l.trouble.Warn("waiting for the brokers to tell what was done before", "error", err)
 			if !sleep(ctx, persistBase) {
 				return fmt.Errorf("partition %d: %w", l.partition, err)
 			}
