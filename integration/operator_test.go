@@ -3,6 +3,7 @@ package integration
 import (
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
 )
@@ -40,5 +41,59 @@ func (p place) alter(t testing.TB, name, value string, topics ...string) {
 			}
 		}
 		return nil
+	})
+}
+
+// grow gives a topic more partitions.
+func (p place) grow(t testing.TB, topic string, partitions int) {
+	t.Helper()
+	p.operate(t, func(client *kgo.Client) error {
+		req := kmsg.NewPtrCreatePartitionsRequest()
+		one := kmsg.NewCreatePartitionsRequestTopic()
+		one.Topic, one.Count = topic, int32(partitions)
+		req.Topics, req.TimeoutMillis = append(req.Topics, one), 10_000
+		res, err := req.RequestWith(t.Context(), client)
+		if err != nil {
+			return err
+		}
+		return kerr.ErrorForCode(res.Topics[0].ErrorCode)
+	})
+}
+
+// remove deletes topics and returns when the brokers know.
+func (p place) remove(t testing.TB, topics ...string) {
+	t.Helper()
+	p.operate(t, func(client *kgo.Client) error {
+		req := kmsg.NewPtrDeleteTopicsRequest()
+		req.TimeoutMillis = 10_000
+		for _, name := range topics {
+			topic := kmsg.NewDeleteTopicsRequestTopic()
+			topic.Topic = new(name)
+			req.Topics, req.TopicNames = append(req.Topics, topic), append(req.TopicNames, name)
+		}
+		res, err := req.RequestWith(t.Context(), client)
+		if err != nil {
+			return err
+		}
+		return kerr.ErrorForCode(res.Topics[0].ErrorCode)
+	})
+}
+
+// truncate deletes every record of a partition below an offset.
+func (p place) truncate(t testing.TB, topic string, partition int, below int64) {
+	t.Helper()
+	p.operate(t, func(client *kgo.Client) error {
+		req := kmsg.NewPtrDeleteRecordsRequest()
+		one := kmsg.NewDeleteRecordsRequestTopic()
+		one.Topic = topic
+		part := kmsg.NewDeleteRecordsRequestTopicPartition()
+		part.Partition, part.Offset = int32(partition), below
+		one.Partitions = append(one.Partitions, part)
+		req.Topics, req.TimeoutMillis = append(req.Topics, one), 10_000
+		res, err := req.RequestWith(t.Context(), client)
+		if err != nil {
+			return err
+		}
+		return kerr.ErrorForCode(res.Topics[0].Partitions[0].ErrorCode)
 	})
 }
