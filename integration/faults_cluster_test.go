@@ -38,7 +38,17 @@ func (f *faulted) down(d time.Duration, nodes ...*cluster.Node) {
 	f.each(nodes, (*cluster.Node).Kill)
 	f.mark("%d brokers killed", len(nodes))
 	<-time.After(d)
-	f.each(nodes, func(n *cluster.Node) error { return n.Start(f.t.Context()) })
+	f.up(nodes...)
+}
+
+// up starts brokers and returns when all of the cluster answer.
+func (f *faulted) up(nodes ...*cluster.Node) {
+	f.t.Helper()
+	f.each(nodes, func(n *cluster.Node) error { return n.Launch(f.t.Context()) })
+	f.await("the brokers to answer", 5*time.Minute, func() bool {
+		res, err := f.metadata()
+		return err == nil && len(res.Brokers) == len(f.cluster.Nodes())
+	})
 	f.mark("%d brokers started", len(nodes))
 }
 
@@ -61,8 +71,8 @@ func (f *faulted) roll() {
 	for _, n := range f.cluster.Nodes() {
 		must(f.t, n.Stop())
 		f.mark("broker %d stopped", n.ID())
-		must(f.t, n.Start(f.t.Context()))
-		f.await("all replicas to be in sync", 2*time.Minute, f.inSync)
+		f.up(n)
+		f.await("all replicas to be in sync", 5*time.Minute, f.inSync)
 	}
 }
 
@@ -158,6 +168,9 @@ func (f *faulted) ready() bool {
 	}
 	return true
 }
+
+// caughtUp reports that as few requests wait as where nothing is wrong.
+func (f *faulted) caughtUp() bool { return f.load.sent()-f.load.answered() <= settled }
 
 // watchReadiness keeps asking every host; the function that it returns ends that
 // and tells the distinct reasons for not being ready.

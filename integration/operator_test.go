@@ -6,13 +6,14 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"github.com/twmb/franz-go/pkg/kversion"
 )
 
 // operate does something that only somebody with a broker's tools does, by an
 // independent client.
 func (p place) operate(t testing.TB, do func(*kgo.Client) error) {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(p.addrs...))
+	client, err := kgo.NewClient(kgo.SeedBrokers(p.addrs...), kgo.MaxVersions(kversion.V3_5_0())) // topics by name
 	must(t, err)
 	defer client.Close()
 	must(t, do(client))

@@ -65,7 +65,9 @@ func TestUnfitTopics(t *testing.T) {
 	}{
 		{
 			"compacted requests",
-			func(p place, s map[string]kafka.TopicSpec) { s[p.topics.Requests].Configs["cleanup.policy"] = "compact" },
+			func(p place, s map[string]kafka.TopicSpec) {
+				s[p.topics.Requests].Configs["cleanup.policy"] = "compact"
+			},
 			[]string{".requests has cleanup.policy=", `"compact"`, `want "delete"`},
 			func(t testing.TB, p place) { p.alter(t, "cleanup.policy", "delete", p.topics.Requests) },
 		},
