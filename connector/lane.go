@@ -189,7 +189,9 @@ func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 		case <-done:
 			drain()
 		case <-callDeadline:
-			l.log.Warn("calls took longer than the drain timeout allows and are given up", "in_flight", l.inFlight)
+			if l.inFlight > 0 {
+				l.log.Warn("calls took longer than the drain timeout allows and are given up", "in_flight", l.inFlight)
+			}
 			giveUpCalls()
 		case <-commitDeadline:
 			giveUpCommit()
