@@ -93,6 +93,10 @@ kafka-jars: ## Bring the jars of Apache Kafka into .bin (needs Java and Maven)
 integration: ## The integration tests on the broker found or told (BROKER=auto named container jars embedded)
 	INTEGRATION_BROKER=$(BROKER) .ci/integration $(RUN)
 
+.PHONY: upgrade
+upgrade: ## Upgrade hosts from another version to this one under load, and roll back (FROM=tag)
+	INTEGRATION_BROKER=$(BROKER) .ci/upgrade $(FROM)
+
 .PHONY: simulate
 simulate: ## Simulate lanes, brokers and API in virtual time (SEEDS=3000; FROM=n; SEED=n tells one)
 	SIM_SEEDS=$(SEEDS) SIM_FROM=$(FROM) SIM_SEED=$(SEED) go test ./connector -run '^TestSimulation$$' -count=1 -v -timeout 6h

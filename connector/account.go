@@ -39,6 +39,7 @@ type account struct {
 	timeout     time.Duration // of one call
 	log         *slog.Logger
 	stats       *stats
+	metrics     accountMetrics
 	changed     func() // tells the lanes
 
 	clock apiClock
@@ -72,7 +73,7 @@ var (
 func newAccount(name string, cfg AccountConfig, c caller, l *ratelimit.Limiter, st *stats, log *slog.Logger, changed func()) *account {
 	a := &account{
 		name: name, caller: c, limiter: l, open: cfg.Breaker.Open,
-		concurrency: cfg.Rate.Concurrency, timeout: cfg.Timeout, log: log.With("account", name), stats: st, changed: changed,
+		concurrency: cfg.Rate.Concurrency, timeout: cfg.Timeout, log: log.With("account", name), stats: st, metrics: st.metrics.account(name), changed: changed,
 		wake: make(chan struct{}, 1), waiting: map[int]func(){},
 	}
 	b := cfg.Breaker
@@ -109,7 +110,7 @@ func (a *account) stateChanged(_ string, from, to gobreaker.State) {
 		}
 	})
 	if to == gobreaker.StateOpen && from == gobreaker.StateClosed {
-		a.stats.breakerOpened(a.name)
+		a.stats.breakerOpened(a.metrics)
 		a.log.Warn("circuit breaker opened: intake pauses, no call goes out", "probe_in", a.probePause().String())
 	}
 	if to == gobreaker.StateClosed {
@@ -264,6 +265,10 @@ func (a *account) status() AccountStatus {
 	defer a.mu.Unlock()
 	s := AccountStatus{
 		Name: a.name, Breaker: a.state.String(), Blocked: string(a.blockedLocked()), PerSecond: snap.PerSecond,
+		InFlight: snap.InFlight, Waiting: snap.Waiting,
+	}
+	if snap.Total > 0 {
+		s.Share = float64(snap.Owned) / float64(snap.Total)
 	}
 	if snap.PenaltyLeft > 0 {
 		s.Penalty = snap.PenaltyLeft.Round(time.Millisecond).String()
@@ -323,7 +328,7 @@ func (a *account) probeOnce(ctx context.Context) {
 	}
 	began := time.Now()
 	ans, err := a.caller.probe(ctx, target)
-	v := a.judge(ctx, judged{write: false, began: began, answer: ans, err: err}, done)
+	v := a.judge(ctx, judged{operation: probeOperation, began: began, answer: ans, err: err}, done)
 	a.log.Debug("probed", "class", v.Class, "reason", v.Reason)
 }
 

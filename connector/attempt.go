@@ -102,6 +102,8 @@ func (a *account) attempt(mayCall, callCtx context.Context, t task) (end attempt
 		defer cancel()
 		ctx = leased
 	}
+	span := e.spans.call(t)
+	defer func() { span.ended(end.kind, end.verdict.Class, end.err) }()
 	a.stats.callBegan()
 	operation := string(e.req.Operation)
 	switch {
@@ -123,13 +125,10 @@ func (a *account) attempt(mayCall, callCtx context.Context, t task) (end attempt
 		return end
 	}
 	end.verdict = a.judge(ctx, judged{
-		write: t.writes(), began: end.called, answer: end.answer, err: end.err,
+		operation: operation, write: t.writes(), began: end.called, answer: end.answer, err: end.err,
 	}, done)
 	return end
 }
-
-// lookOperation is how metrics call the reads that settle doubt.
-const lookOperation = "look"
 
 // writes reports whether the task's call may change something at the API.
 func (t task) writes() bool { return !t.look && isWrite(t.entry.req.Operation) }
@@ -200,10 +199,11 @@ func (a *account) acquire(mayCall context.Context, t task) (release func(), kind
 
 // judged is a call's end.
 type judged struct {
-	write  bool
-	began  time.Time
-	answer answer
-	err    error
+	operation string // as metrics have it
+	write     bool
+	began     time.Time
+	answer    answer
+	err       error
 }
 
 // judge classifies an answer and tells the breaker, the limiter and the
@@ -216,7 +216,7 @@ func (a *account) judge(ctx context.Context, j judged, done func(error)) challen
 		date = apiErr.Date
 	}
 	a.clock.saw(date, j.began, time.Now())
-	a.stats.called(string(v.Class))
+	a.stats.called(a.metrics, j.operation, v.Class)
 	switch {
 	case v.Class == challenge.ClassCanceled, ctx.Err() != nil && j.err != nil:
 		done(errCallExcluded)

@@ -36,6 +36,8 @@ type Config struct {
 	// stay below half of the session timeout, because the lease is not renewed
 	// while a lane drains.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	// Tracing says where spans go. Its zero value: nowhere.
+	Tracing TracingConfig `yaml:"tracing"`
 }
 
 // KafkaConfig names the brokers, the consumer group and the topics.

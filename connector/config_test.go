@@ -76,6 +76,10 @@ func TestParseConfigFull(t *testing.T) {
 		},
 		Ledger:       connector.LedgerConfig{Horizon: 30 * time.Minute, Entries: 50000},
 		DrainTimeout: 10 * time.Second,
+		Tracing: connector.TracingConfig{
+			Endpoint: "http://collector.example:4318", Insecure: true, Authorization: "Bearer " + configSecret,
+			SampleRatio: 0.25, ServiceName: "sign-in",
+		},
 	}
 	for _, name := range []string{"full.yaml", "full.json"} {
 		got, err := connector.ParseConfig(configFile(t, name), fullSecrets)

@@ -66,6 +66,7 @@ func (c Config) Validate() []Violation {
 	v.duration("ledger.horizon", c.Ledger.Horizon, time.Second, maxHorizon)
 	checkNumber(&v, "ledger.entries", c.Ledger.Entries, 1, maxLedgerEntries)
 	c.validateDrain(&v)
+	c.Tracing.validate(&v)
 	return v.violations
 }
 

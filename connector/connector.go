@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	oteltrace "go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/connector/challenge"
 	"github.com/countersign/countersign/connector/challenge/read"
 	"github.com/countersign/countersign/connector/kafka"
@@ -28,9 +30,11 @@ type Connector struct {
 	clients  []*challenge.Client
 	budget   *budget
 	marker   *marker
-	client   *kafka.Client // set by Run before it joins the group
+	tracer   oteltrace.Tracer // nil: nothing is traced
+	client   *kafka.Client    // set by Run before it joins the group
 
 	ledgerRoom *ledgerRoom
+	ends       ends
 
 	abort   chan struct{} // closed by Abort
 	giveUp  func()
@@ -90,6 +94,8 @@ func New(cfg Config, opts ...Option) (*Connector, error) {
 		o(c)
 	}
 	c.trouble = newQuiet(c.log.Handler())
+	c.stats.registry.MustRegister(newStatusMetrics(c))
+	registerProcess(c.stats.registry, cfg.Delivery)
 	c.abort = make(chan struct{})
 	c.giveUp = sync.OnceFunc(func() { close(c.abort) })
 	for name, a := range cfg.Accounts {
@@ -171,6 +177,11 @@ func (c *Connector) run(ctx context.Context) error {
 	for _, a := range c.accounts {
 		probers.Go(func() { a.probe(probing) })
 	}
+	probers.Go(func() {
+		c.watchEnds(probing, func(ctx context.Context) ([]kafka.Range, error) {
+			return client.Ranges(ctx, c.cfg.Kafka.Topics.Requests)
+		})
+	})
 	defer context.AfterFunc(ctx, func() { c.enter(StateRunning, StateDraining); c.changed() })()
 	group, leave := context.WithCancel(ctx)
 	var aborting sync.WaitGroup
@@ -243,6 +254,7 @@ func (c *Connector) Status() Status {
 	s.Counters, s.Latency = c.stats.counters()
 	for _, l := range c.running() {
 		if ls, ok := l.snapshot(); ok {
+			c.ends.raise(&ls)
 			s.Lanes = append(s.Lanes, ls)
 		}
 	}

@@ -41,6 +41,7 @@ type entry struct {
 	received time.Time        // fixed
 	verdict  *outcome         // fixed; the outcome of a record that needs no call
 	redrives int              // fixed; how often it was made a request again
+	spans    *spans           // fixed; nil where it is not traced
 
 	since  time.Time // nothing was called for it, or for its id, before this moment
 	anyAge bool      // it is looked for however old it is

@@ -168,7 +168,7 @@ func (ev events) resultOutput(o outcome, r schemas.Result, value []byte) (output
 		key = []byte(e.req.Identity)
 	}
 	out := output{fallback: func() (kafka.Message, error) { return ev.lastResort(r) }}
-	msg := kafka.Message{Topic: ev.topics.Results, Key: key, Value: value, Headers: e.rec.Headers}
+	msg := kafka.Message{Topic: ev.topics.Results, Key: key, Value: value, Headers: e.spans.headers(e.rec.Headers)}
 	if msg.Size() > int64(ev.limit) {
 		msg.Headers = nil
 	}

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	oteltrace "go.opentelemetry.io/otel/trace"
+
 	"github.com/countersign/countersign/connector/kafka"
 	"github.com/countersign/countersign/schemas"
 )
@@ -25,8 +27,9 @@ type laneConfig struct {
 	budget       *budget
 	stats        *stats
 	log          *slog.Logger
-	trouble      *slog.Logger // nil: log
-	maxBatch     int          // records per commit
+	trouble      *slog.Logger     // nil: log
+	tracer       oteltrace.Tracer // nil: nothing is traced
+	maxBatch     int              // records per commit
 	fetchBytes   int
 	fetchMaxWait time.Duration
 }
@@ -66,6 +69,9 @@ type lane struct {
 	backlog   []kafka.Record // fetched, not yet taken in
 	resume    int64          // where to fetch next once backlog is empty
 	end       int64          // last stable offset seen
+	unstable  int64          // offsets above end that an open transaction held back
+	crowded   bool           // the budget of all lanes has no room for the next record
+	survey    survey
 
 	inFlight      int
 	fetching      bool
@@ -76,6 +82,7 @@ type lane struct {
 	commitBusy    bool
 	pending       position // that the commit under way carries
 	pendingBooks  []seenEntry
+	commitSpan    oteltrace.Span // of the commit under way; nil: not traced
 	lastCommit    time.Time
 	draining      bool
 	abandoned     int   // records whose call or commit was given up
@@ -95,6 +102,7 @@ type lane struct {
 	// What workers do, bound to the contexts of run.
 	attempt func(t task) attemptEnd
 	persist func(g group) error
+	tracing *tracing
 	givenUp func() bool // no commit can succeed any more
 }
 
@@ -148,6 +156,7 @@ func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 	defer stopCalling()
 	l.attempt = func(t task) attemptEnd { return t.entry.acct.attempt(mayCall, callCtx, t) }
 	l.persist = func(g group) error { return l.delivery.commit(commitCtx, g) }
+	l.tracing = newTracing(base, l.cfg.tracer, l.cfg.events)
 	l.givenUp = func() bool { return commitCtx.Err() != nil }
 
 	if err := l.begin(ctx); err != nil {
@@ -269,6 +278,7 @@ func (l *lane) collect() {
 			}
 			l.inFlight--
 		case err := <-l.commits:
+			l.commitTraced(err)
 			if err == nil {
 				l.committing = l.committing[:0]
 			}
@@ -284,13 +294,13 @@ func (l *lane) collect() {
 		if e.state == entrySettled {
 			continue
 		}
+		e.spans.abandoned()
 		records, bytes = records+1, bytes+e.bytes
 		if e.acct != nil && e.state != entryDone {
 			e.acct.held.Add(-1)
 		}
 	}
 	l.cfg.budget.give(records, bytes)
-	l.cfg.stats.doubted(-l.doubts)
 }
 
 // poke makes the lane look again at what it can do.
@@ -310,7 +320,7 @@ func (l *lane) snapshot() (LaneStatus, bool) {
 	default:
 		// It is still asking where to begin, which takes as long as the
 		// coordinator does. Nobody who asks for a status shall wait for that.
-		return LaneStatus{Partition: l.partition, Committed: -1}, true
+		return LaneStatus{Partition: l.partition, Committed: -1, Lease: max(0, l.lease.Left()).Seconds()}, true
 	}
 	reply := make(chan LaneStatus, 1)
 	select {

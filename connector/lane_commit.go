@@ -53,6 +53,7 @@ func (l *lane) startCommit(now time.Time) {
 	g, err := l.group(now, leaving)
 	l.commitBusy, l.lastCommit = true, now
 	l.pending = g.position
+	l.commitSpan = l.tracing.commit(l.committing)
 	l.workers.Go(func() {
 		if err == nil {
 			err = l.persist(g)
@@ -171,6 +172,7 @@ func (l *lane) cutBatch() {
 // when the lane must end.
 func (l *lane) commitEnded(err error) (stop bool, fatal error) {
 	l.commitBusy = false
+	l.commitTraced(err)
 	if err != nil {
 		switch {
 		case kafka.CodeOf(err) == kafka.CodeOwnershipLost, kafka.CodeOf(err) == kafka.CodeFenced:
@@ -188,7 +190,7 @@ func (l *lane) commitEnded(err error) (stop bool, fatal error) {
 	l.unwritten = false
 	l.left = l.pending.left != nil
 	l.ranged = !l.left
-	l.cfg.stats.commit()
+	l.cfg.stats.committed(l.committing, time.Since(l.lastCommit))
 	for _, b := range l.pendingBooks {
 		l.ledger.add(b.id, b.seen)
 		if l.ids.fresh[b.id] == b.seen {

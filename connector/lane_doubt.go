@@ -29,7 +29,6 @@ func (l *lane) doubt(e *entry, end attemptEnd) {
 func (l *lane) distrust(e *entry, sent time.Time) {
 	if !e.uncertain {
 		l.doubts++
-		l.cfg.stats.doubted(1)
 	}
 	e.uncertain = true
 	if sent.After(e.lastSend) {
@@ -48,7 +47,6 @@ func (l *lane) trust(e *entry) {
 	}
 	e.uncertain = false
 	l.doubts--
-	l.cfg.stats.doubted(-1)
 	if e.req.Operation != schemas.OperationCreate {
 		return
 	}

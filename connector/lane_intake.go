@@ -55,23 +55,24 @@ func (l *lane) askFetch() {
 	l.ask <- l.resume
 }
 
-// intakeOpen is false while the window or the ledger is full, or a blocked
-// account holds its share of what this instance may hold. With every account blocked nothing
-// more is taken in: what cannot be called is better kept in Kafka than here.
 func (l *lane) intakeOpen() bool {
-	if !l.window.fits(l.resume) || l.ledger.full() {
-		return false
-	}
+	return l.window.fits(l.resume) && !l.ledger.full() && !l.accountsHoldUp()
+}
+
+// accountsHoldUp reports that a blocked account holds its share of what this
+// instance may hold. With every account blocked nothing more is taken in: what
+// cannot be called is better kept in Kafka than here.
+func (l *lane) accountsHoldUp() bool {
 	blocked, share := 0, int64(l.cfg.window.Records/max(1, len(l.queues)))
 	for a := range l.queues {
 		if a.blocked() == notBlocked {
 			continue
 		}
 		if blocked++; a.held.Load() >= share {
-			return false
+			return true
 		}
 	}
-	return blocked == 0 || blocked < len(l.queues)
+	return blocked > 0 && blocked == len(l.queues)
 }
 
 func (l *lane) takeFetch(f fetchEnd) error {
@@ -80,6 +81,7 @@ func (l *lane) takeFetch(f fetchEnd) error {
 		return l.explainFetch(f.err)
 	}
 	l.backlog, l.resume, l.end = f.result.Records, f.result.Next, f.result.LastStable
+	l.unstable = max(0, f.result.HighWatermark-f.result.LastStable)
 	return nil
 }
 
@@ -107,6 +109,7 @@ func (l *lane) admit(now time.Time) {
 
 // fill takes records from the backlog into the window while they fit.
 func (l *lane) fill(now time.Time) {
+	l.crowded = false
 	for len(l.backlog) > 0 {
 		rec := l.backlog[0]
 		if !l.window.fits(rec.Offset) {
@@ -123,6 +126,7 @@ func (l *lane) fill(now time.Time) {
 		}
 		bytes := rec.Size()
 		if !l.cfg.budget.take(bytes, l.window.held == 0, l.wake) {
+			l.crowded = true
 			return
 		}
 		l.backlog = l.backlog[1:]
@@ -140,6 +144,7 @@ func (l *lane) take(rec kafka.Record, bytes int64, now time.Time) {
 	}
 	e.enter(entryQueued, now, "an earlier record of its key")
 	l.decode(e, now)
+	l.tracing.taken(e)
 	e.key = orderingKey(e)
 	if e.acct != nil {
 		e.acct.held.Add(1)

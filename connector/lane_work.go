@@ -1,8 +1,6 @@
 package connector
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"slices"
 	"time"
@@ -339,11 +337,12 @@ func (l *lane) spent(end attemptEnd, now time.Time) bool {
 func (l *lane) again(end attemptEnd, now time.Time) {
 	e := end.entry
 	e.retries++
-	l.cfg.stats.retried()
+	l.cfg.stats.retried(end)
 	delay := jitter(backoff(l.cfg.retry, e.retries))
 	if api, ok := errors.AsType[*read.APIError](end.err); ok && api.HasRetryAfter {
 		delay += api.RetryAfter
 	}
+	e.spans.again(end.verdict.Class, delay)
 	e.enter(entryWaiting, now, "its next attempt: "+end.verdict.Reason)
 	at := now.Add(delay)
 	if d := patienceEnd(e); at.After(d) && d.After(now) {
@@ -361,18 +360,4 @@ func backoff(cfg RetryConfig, n int) time.Duration {
 		return cfg.Cap
 	}
 	return cfg.Base << shift
-}
-
-// status is the lane's part of a Status.
-func (l *lane) status() LaneStatus {
-	s := LaneStatus{
-		Partition: l.partition, Committed: l.committed, Fetched: l.resume, End: l.end,
-		InFlight: l.inFlight, Waiting: l.timers.len(),
-	}
-	s.Window = l.window.held
-	if e := l.window.oldest(); e != nil {
-		sum := sha256.Sum256([]byte(e.key))
-		s.Stuck = &Stuck{Offset: e.rec.Offset, Key: hex.EncodeToString(sum[:6]), Since: e.entered, Why: e.why}
-	}
-	return s
 }

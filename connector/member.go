@@ -44,6 +44,7 @@ func (m member) Revoked() {
 }
 
 func (m member) Unjoined(err error) {
+	m.c.stats.kafkaFailed(kafkaJoin, err)
 	m.c.mu.Lock()
 	m.c.joined, m.c.reason = false, err.Error()
 	m.c.mu.Unlock()
@@ -58,11 +59,11 @@ func (m member) Run(ctx context.Context, s *kafka.Session) error {
 	trouble := c.trouble.With("generation", s.Generation(), "partition", s.Partition())
 	v := newVitals(s, time.Now())
 	deps := laneDeps{
-		source: v, lease: s.Lease(), ledger: c.ledgerOf(s.Partition()),
+		source: countedSource{v, c.stats}, lease: s.Lease(), ledger: c.ledgerOf(s.Partition()),
 		memory: kafkaMemory{client: c.client, group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, partition: s.Partition(), log: laneLog},
 	}
-	if deps.delivery = delivery(exactlyOnce{session: v, log: trouble}); c.cfg.Delivery == DeliveryAtLeastOnce {
-		deps.delivery = atLeastOnce{sink: v, log: trouble}
+	if deps.delivery = delivery(exactlyOnce{session: countedTransactor{v, c.stats}, log: trouble}); c.cfg.Delivery == DeliveryAtLeastOnce {
+		deps.delivery = atLeastOnce{sink: countedSink{v, c.stats}, log: trouble}
 	}
 	l := newLane(c.laneConfig(log, s.Generation()), s.Partition(), deps)
 	c.mu.Lock()
@@ -105,7 +106,7 @@ const (
 func (c *Connector) laneConfig(log *slog.Logger, generation int) laneConfig {
 	return laneConfig{
 		window: c.cfg.Window, retry: c.cfg.Retry, recovery: c.cfg.Recovery, marker: c.marker, partitions: c.partitionCount(), notAfter: c.cfg.Requests.NotAfter, drain: c.cfg.DrainTimeout,
-		accounts: c.accounts, budget: c.budget, stats: c.stats, log: log, trouble: c.trouble.With("generation", generation),
+		accounts: c.accounts, budget: c.budget, stats: c.stats, log: log, trouble: c.trouble.With("generation", generation), tracer: c.tracer,
 		events:   events{group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, limit: defaultEventLimit},
 		maxBatch: maxBatch, fetchBytes: fetchBytes, fetchMaxWait: fetchMaxWait,
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
+
+	"github.com/countersign/countersign/connector/challenge"
 )
 
 // stats counts what a Connector does, for its Status and for Prometheus. It is
@@ -33,62 +35,12 @@ type stats struct {
 	latency  latencies
 }
 
-// metrics are the Prometheus metrics. Their names are part of the interface.
-type metrics struct {
-	requests     prometheus.Counter
-	results      *prometheus.CounterVec
-	deadLetters  prometheus.Counter
-	calls        *prometheus.CounterVec
-	callSeconds  *prometheus.HistogramVec
-	inFlight     prometheus.Gauge
-	retries      prometheus.Counter
-	commits      prometheus.Counter
-	rebalances   prometheus.Counter
-	breakerOpens *prometheus.CounterVec
-	unknown      prometheus.Counter
-	looks        prometheus.Counter
-	uncertain    prometheus.Gauge
-}
-
 func newStats() *stats {
-	s := &stats{
-		registry: prometheus.NewRegistry(), outcomes: map[string]int64{}, calls: map[string]int64{},
+	registry := prometheus.NewRegistry()
+	return &stats{
+		registry: registry, metrics: newMetrics(registry), outcomes: map[string]int64{}, calls: map[string]int64{},
 		unknown: map[string]struct{}{},
 	}
-	counter := func(name, help string) prometheus.Counter {
-		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "countersign", Name: name, Help: help})
-		s.registry.MustRegister(c)
-		return c
-	}
-	vector := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "countersign", Name: name, Help: help}, labels)
-		s.registry.MustRegister(c)
-		return c
-	}
-	s.metrics = metrics{
-		requests:     counter("requests_total", "Records taken from the request topic."),
-		results:      vector("results_total", "Requests that ended with a result, by outcome.", "outcome"),
-		deadLetters:  counter("dead_letters_total", "Records written to the dead letter topic."),
-		calls:        vector("calls_total", "Calls of the Challenge API, by class of their end.", "class"),
-		retries:      counter("retries_total", "Attempts that were scheduled again."),
-		looks:        counter("looks_total", "Looks at what an earlier call in doubt has left at the Challenge API."),
-		commits:      counter("commits_total", "Group commits of lanes."),
-		unknown:      counter("unknown_fields_total", "Fields of request events that this version does not know."),
-		rebalances:   counter("rebalances_total", "Assignments received from the consumer group."),
-		breakerOpens: vector("breaker_opens_total", "Times a circuit breaker opened.", "account"),
-		callSeconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "countersign", Name: "call_duration_seconds", Help: "Duration of calls of the Challenge API.",
-			Buckets: prometheus.ExponentialBuckets(0.005, 2, 13),
-		}, []string{"operation"}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
-			Namespace: "countersign", Name: "calls_in_flight", Help: "Calls of the Challenge API under way.",
-		}),
-	}
-	s.metrics.uncertain = prometheus.NewGauge(prometheus.GaugeOpts{
-		Namespace: "countersign", Name: "uncertain_records", Help: "Records that may have been called and are looked for at the Challenge API.",
-	})
-	s.registry.MustRegister(s.metrics.callSeconds, s.metrics.inFlight, s.metrics.uncertain)
-	return s
 }
 
 func (s *stats) record() {
@@ -113,9 +65,12 @@ func (s *stats) unknownField(path string) bool {
 }
 
 func (s *stats) outcome(o outcome) {
+	if o.suppressed {
+		s.metrics.suppressed.Inc()
+	}
 	if o.deadLetter {
 		s.deadLetters.Add(1)
-		s.metrics.deadLetters.Inc()
+		s.metrics.deadLetters.WithLabelValues(string(o.err.Class)).Inc()
 	}
 	if o.outcome == "" {
 		return
@@ -123,7 +78,7 @@ func (s *stats) outcome(o outcome) {
 	s.mu.Lock()
 	s.outcomes[string(o.outcome)]++
 	s.mu.Unlock()
-	s.metrics.results.WithLabelValues(string(o.outcome)).Inc()
+	s.metrics.results[o.outcome].Inc()
 }
 
 func (s *stats) callBegan() {
@@ -139,31 +94,50 @@ func (s *stats) callEnded(operation string, took time.Duration, sent bool) {
 	if !sent {
 		return
 	}
-	s.metrics.callSeconds.WithLabelValues(operation).Observe(took.Seconds())
+	if seconds, ok := s.metrics.callSeconds[operation]; ok {
+		seconds.Observe(took.Seconds())
+	}
 	s.mu.Lock()
 	s.latency.add(took)
 	s.mu.Unlock()
 }
 
-func (s *stats) called(class string) {
+func (s *stats) called(m accountMetrics, operation string, class challenge.Class) {
 	s.mu.Lock()
-	s.calls[class]++
+	s.calls[string(class)]++
 	s.mu.Unlock()
-	s.metrics.calls.WithLabelValues(class).Inc()
+	if c, ok := m.calls[callKey{operation, class}]; ok {
+		c.Inc()
+	}
 }
 
-func (s *stats) retried() {
+// retried counts an attempt that was scheduled again after end.
+func (s *stats) retried(end attemptEnd) {
 	s.retries.Add(1)
-	s.metrics.retries.Inc()
+	reason := string(end.verdict.Class)
+	if end.look {
+		reason = lookOperation
+	}
+	if c, ok := s.metrics.retries[reason]; ok {
+		c.Inc()
+	}
 }
-
-func (s *stats) doubted(records int) { s.metrics.uncertain.Add(float64(records)) }
 
 func (s *stats) looked() { s.metrics.looks.Inc() }
 
-func (s *stats) commit() {
+// committed counts a group that is durable. It must come before its records are
+// settled.
+func (s *stats) committed(group []outcome, took time.Duration) {
 	s.commits.Add(1)
 	s.metrics.commits.Inc()
+	s.metrics.commitSeconds.Observe(took.Seconds())
+	s.metrics.commitRecords.Observe(float64(len(group)))
+	now := time.Now()
+	for i := range group {
+		if o := &group[i]; !o.suppressed {
+			s.metrics.requestTimes[o.outcome].Observe(now.Sub(o.entry.received).Seconds())
+		}
+	}
 }
 
 func (s *stats) rebalanced() {
@@ -171,9 +145,9 @@ func (s *stats) rebalanced() {
 	s.metrics.rebalances.Inc()
 }
 
-func (s *stats) breakerOpened(account string) {
+func (s *stats) breakerOpened(m accountMetrics) {
 	s.opens.Add(1)
-	s.metrics.breakerOpens.WithLabelValues(account).Inc()
+	m.opens.Inc()
 }
 
 func (s *stats) counters() (Counters, Latency) {

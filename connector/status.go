@@ -39,9 +39,40 @@ type LaneStatus struct {
 	Window    int   `json:"window"`    // records held
 	InFlight  int   `json:"in_flight"`
 	Waiting   int   `json:"waiting"` // for a retry, a breaker or a deadline
+	// Lag is how many offsets of what can be read are not committed.
+	Lag int64 `json:"lag"`
+	// Unstable is how many offsets above End an open transaction held back at the
+	// last fetch.
+	Unstable  int64 `json:"unstable"`
+	Span      int64 `json:"span"`      // offsets from the first unfinished record to the last one taken in
+	Uncertain int   `json:"uncertain"` // records that are looked for at the API
+	// ExpiresIn is the least time left, in seconds, of what is held without an
+	// outcome: below zero where that is late already, nil while nothing is held.
+	// It is up to a second old.
+	ExpiresIn *float64 `json:"expires_in,omitempty"`
+	OldestAge float64  `json:"oldest_age"` // seconds since the timestamp of the oldest unfinished record; zero: none
+	// Paused says why nothing is taken in or called. Nil: it is not.
+	Paused []Pause `json:"paused,omitempty"`
+	Lease  float64 `json:"lease"` // seconds for which calls are allowed without hearing from the group
 	// Stuck describes the oldest unfinished record.
 	Stuck *Stuck `json:"stuck,omitempty"`
+	// StuckKeys are the oldest records, one of each key and five at the most,
+	// that have been held for more than a few seconds. They are up to a second old.
+	StuckKeys []Stuck `json:"stuck_keys,omitempty"`
 }
+
+// Pause is a reason for which a lane takes nothing in or calls nothing.
+type Pause string
+
+// The first four pause intake, the others calls.
+const (
+	PauseWindow  Pause = "window"  // its span is full
+	PauseBudget  Pause = "budget"  // all lanes together hold as much as they may
+	PauseLedger  Pause = "ledger"  // no more ids can be remembered
+	PauseAccount Pause = "account" // what a blocked account holds is its share already
+	PauseLease   Pause = "lease"   // the group has not confirmed the partition lately
+	PauseCommit  Pause = "commit"  // outcomes do not get committed
+)
 
 // Stuck says what holds a lane's position back.
 type Stuck struct {
@@ -58,6 +89,9 @@ type AccountStatus struct {
 	Blocked   string  `json:"blocked"` // why no call goes out: "", breaker or credentials
 	PerSecond float64 `json:"per_second"`
 	Penalty   string  `json:"penalty,omitempty"` // time left, as a duration
+	Share     float64 `json:"share"`             // owned partitions by all
+	InFlight  int     `json:"in_flight"`         // slots in use
+	Waiting   int     `json:"waiting"`           // attempts that wait for the rate or for a slot
 }
 
 // Counters only grow during the life of a Connector.

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"runtime/debug"
 	"time"
 
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/kafka"
+	"github.com/countersign/countersign/internal/tracing"
 )
 
 // probeTimeout bounds one probe of a broker.
@@ -20,9 +20,9 @@ func Countersign(log *slog.Logger) Connector {
 	return NewEngine(EngineConfig{
 		Info: Info{
 			Name:         "countersign",
-			Version:      buildVersion(),
+			Version:      connector.BuildVersion(),
 			ConfigSchema: connector.ConfigSchema(),
-			Capabilities: []Capability{CapabilitySelfDriven},
+			Capabilities: []Capability{CapabilitySelfDriven, CapabilityStatusDetail},
 		},
 		New:       newRunner,
 		Validate:  validate,
@@ -36,11 +36,28 @@ func newRunner(doc []byte, secrets map[string]string, log *slog.Logger) (Runner,
 	if err != nil {
 		return nil, configError(err)
 	}
-	c, err := connector.New(cfg, connector.WithLogger(log))
+	spans, err := tracing.Start(cfg.Tracing, log)
 	if err != nil {
 		return nil, configError(err)
 	}
-	return c, nil
+	c, err := connector.New(cfg, connector.WithLogger(log), spans.Option())
+	if err != nil {
+		return nil, configError(err)
+	}
+	return traced{c, spans}, nil
+}
+
+// traced exports the last spans when the work has ended.
+type traced struct {
+	*connector.Connector
+	spans *tracing.Provider
+}
+
+// Run implements Runner.
+func (t traced) Run(ctx context.Context) error {
+	t.spans.Open(ctx)
+	defer t.spans.Close(ctx)
+	return t.Connector.Run(ctx)
 }
 
 // validate judges the document and, with probe, asks the brokers that it names
@@ -85,22 +102,4 @@ func abandoned(err error) (records int, ok bool) {
 		return 0, false
 	}
 	return left.Abandoned, true
-}
-
-// modulePath is where this package's version is found in a binary.
-const modulePath = "github.com/countersign/countersign"
-
-// buildVersion is the version of this module in the binary, which may be
-// another module's.
-func buildVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "(devel)"
-	}
-	for _, m := range append(info.Deps, &info.Main) {
-		if m.Path == modulePath && m.Version != "" {
-			return m.Version
-		}
-	}
-	return "(devel)"
 }

@@ -44,6 +44,7 @@ func statusToPB(s connector.Status) *pluginpb.Status {
 	for _, a := range s.Accounts {
 		out.Accounts = append(out.Accounts, &pluginpb.Account{
 			Name: valid(a.Name), Breaker: a.Breaker, Blocked: a.Blocked, PerSecond: a.PerSecond, Penalty: a.Penalty,
+			Share: a.Share, InFlight: int64(a.InFlight), Waiting: int64(a.Waiting),
 		})
 	}
 	return out
@@ -64,6 +65,7 @@ func statusFromPB(s *pluginpb.Status) connector.Status {
 	for _, a := range s.GetAccounts() {
 		out.Accounts = append(out.Accounts, connector.AccountStatus{
 			Name: a.GetName(), Breaker: a.GetBreaker(), Blocked: a.GetBlocked(), PerSecond: a.GetPerSecond(), Penalty: a.GetPenalty(),
+			Share: a.GetShare(), InFlight: int(a.GetInFlight()), Waiting: int(a.GetWaiting()),
 		})
 	}
 	return out
@@ -78,13 +80,32 @@ func laneToPB(l connector.LaneStatus) *pluginpb.Lane {
 		Window:    int64(l.Window),
 		InFlight:  int64(l.InFlight),
 		Waiting:   int64(l.Waiting),
+		Lag:       l.Lag,
+		Unstable:  l.Unstable,
+		Span:      l.Span,
+		Uncertain: int64(l.Uncertain),
+		ExpiresIn: l.ExpiresIn,
+		OldestAge: l.OldestAge,
+		Lease:     l.Lease,
+	}
+	for _, p := range l.Paused {
+		out.Paused = append(out.Paused, valid(string(p)))
 	}
 	if l.Stuck != nil {
-		out.Stuck = &pluginpb.Stuck{
-			Offset: l.Stuck.Offset, Key: valid(l.Stuck.Key), Since: timestamppb.New(l.Stuck.Since), Why: valid(l.Stuck.Why),
-		}
+		out.Stuck = stuckToPB(*l.Stuck)
+	}
+	for _, s := range l.StuckKeys {
+		out.StuckKeys = append(out.StuckKeys, stuckToPB(s))
 	}
 	return out
+}
+
+func stuckToPB(s connector.Stuck) *pluginpb.Stuck {
+	return &pluginpb.Stuck{Offset: s.Offset, Key: valid(s.Key), Since: timestamppb.New(s.Since), Why: valid(s.Why)}
+}
+
+func stuckFromPB(s *pluginpb.Stuck) connector.Stuck {
+	return connector.Stuck{Offset: s.GetOffset(), Key: s.GetKey(), Since: s.GetSince().AsTime(), Why: s.GetWhy()}
 }
 
 func laneFromPB(l *pluginpb.Lane) connector.LaneStatus {
@@ -96,9 +117,26 @@ func laneFromPB(l *pluginpb.Lane) connector.LaneStatus {
 		Window:    int(l.GetWindow()),
 		InFlight:  int(l.GetInFlight()),
 		Waiting:   int(l.GetWaiting()),
+		Lag:       l.GetLag(),
+		Unstable:  l.GetUnstable(),
+		Span:      l.GetSpan(),
+		Uncertain: int(l.GetUncertain()),
+		OldestAge: l.GetOldestAge(),
+		Lease:     l.GetLease(),
+	}
+	if l.ExpiresIn != nil {
+		left := l.GetExpiresIn()
+		out.ExpiresIn = &left
+	}
+	for _, p := range l.GetPaused() {
+		out.Paused = append(out.Paused, connector.Pause(p))
 	}
 	if s := l.GetStuck(); s != nil {
-		out.Stuck = &connector.Stuck{Offset: s.GetOffset(), Key: s.GetKey(), Since: s.GetSince().AsTime(), Why: s.GetWhy()}
+		known := stuckFromPB(s)
+		out.Stuck = &known
+	}
+	for _, s := range l.GetStuckKeys() {
+		out.StuckKeys = append(out.StuckKeys, stuckFromPB(s))
 	}
 	return out
 }

@@ -53,7 +53,7 @@ func (c *Client) fetch(ctx context.Context, req FetchRequest) (Fetched, error) {
 	if err != nil {
 		return Fetched{}, err
 	}
-	out := Fetched{Next: req.Offset, LastStable: raw.LastStableOffset, LogStart: raw.LogStartOffset}
+	out := Fetched{Next: req.Offset, LastStable: raw.LastStableOffset, HighWatermark: raw.HighWatermark, LogStart: raw.LogStartOffset}
 	aborted := newAbortedFilter(raw.AbortedTransactions)
 	for _, b := range batches {
 		if err := out.take(req, b, aborted); err != nil {

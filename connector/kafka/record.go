@@ -64,9 +64,12 @@ type Fetched struct {
 	// proven to hold no committed data record.
 	Next int64
 	// LastStable is the first offset that is not yet readable under
-	// read_committed, LogStart the first that is still retained.
-	LastStable int64
-	LogStart   int64
+	// read_committed, LogStart the first that is still retained. HighWatermark is
+	// the first that is not yet replicated: what lies between it and LastStable
+	// is held back by an open transaction.
+	LastStable    int64
+	HighWatermark int64
+	LogStart      int64
 }
 
 // Position is what the group has committed for a partition.

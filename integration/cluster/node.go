@@ -155,7 +155,8 @@ func (n *Node) Launch(ctx context.Context) error {
 	// Its end is Kill's or Stop's, not the caller's context's.
 	cmd := java(context.WithoutCancel(ctx), n.cluster.libs, jvm, "kafka.Kafka", n.file("server.properties"))
 	cmd.Stdout, cmd.Stderr = out, out
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// A test binary that is killed leaves no broker behind.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("node %d: %w", n.id, err)
 	}

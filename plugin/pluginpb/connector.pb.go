@@ -6,8 +6,9 @@
 // FAILED_PRECONDITION and changes nothing. Every error carries a Failure in its
 // status details.
 //
-// This file is frozen once it is released. What comes later without breaking a
-// host is announced by a capability in InfoResponse; what would break one is
+// What is released here stays: no field or call changes its number, its type or
+// its meaning. What comes later without breaking a host, new fields and calls, is
+// announced by a capability in InfoResponse; what would break one is
 // another package (countersign.connector.v2) and another version in the
 // handshake. The call names Replay and Audit are reserved for such additions.
 
@@ -260,6 +261,7 @@ type InfoResponse struct {
 	// JSON Schema of the configuration document.
 	ConfigSchema []byte `protobuf:"bytes,4,opt,name=config_schema,json=configSchema,proto3" json:"config_schema,omitempty"`
 	// "self_driven": reads and writes Kafka by itself. "process": see Process.
+	// "status_detail": fills the fields 9 to 17 of Lane and 6 to 8 of Account.
 	Capabilities []string `protobuf:"bytes,5,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	// Names of the secrets needed under every configuration. Those that a
 	// configuration refers to by placeholders are not listed.
@@ -1835,15 +1837,25 @@ func (x *Status) GetLatency() *Latency {
 }
 
 type Lane struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Partition     int64                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
-	Committed     int64                  `protobuf:"varint,2,opt,name=committed,proto3" json:"committed,omitempty"`
-	Fetched       int64                  `protobuf:"varint,3,opt,name=fetched,proto3" json:"fetched,omitempty"`
-	End           int64                  `protobuf:"varint,4,opt,name=end,proto3" json:"end,omitempty"`
-	Window        int64                  `protobuf:"varint,5,opt,name=window,proto3" json:"window,omitempty"`
-	InFlight      int64                  `protobuf:"varint,6,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
-	Waiting       int64                  `protobuf:"varint,7,opt,name=waiting,proto3" json:"waiting,omitempty"`
-	Stuck         *Stuck                 `protobuf:"bytes,8,opt,name=stuck,proto3" json:"stuck,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Partition int64                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
+	Committed int64                  `protobuf:"varint,2,opt,name=committed,proto3" json:"committed,omitempty"`
+	Fetched   int64                  `protobuf:"varint,3,opt,name=fetched,proto3" json:"fetched,omitempty"`
+	End       int64                  `protobuf:"varint,4,opt,name=end,proto3" json:"end,omitempty"`
+	Window    int64                  `protobuf:"varint,5,opt,name=window,proto3" json:"window,omitempty"`
+	InFlight  int64                  `protobuf:"varint,6,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	Waiting   int64                  `protobuf:"varint,7,opt,name=waiting,proto3" json:"waiting,omitempty"`
+	Stuck     *Stuck                 `protobuf:"bytes,8,opt,name=stuck,proto3" json:"stuck,omitempty"`
+	Lag       int64                  `protobuf:"varint,9,opt,name=lag,proto3" json:"lag,omitempty"`
+	Unstable  int64                  `protobuf:"varint,10,opt,name=unstable,proto3" json:"unstable,omitempty"`
+	Span      int64                  `protobuf:"varint,11,opt,name=span,proto3" json:"span,omitempty"`
+	Uncertain int64                  `protobuf:"varint,12,opt,name=uncertain,proto3" json:"uncertain,omitempty"`
+	// Seconds. Unset while nothing is held without an outcome; may be negative.
+	ExpiresIn     *float64 `protobuf:"fixed64,13,opt,name=expires_in,json=expiresIn,proto3,oneof" json:"expires_in,omitempty"`
+	OldestAge     float64  `protobuf:"fixed64,14,opt,name=oldest_age,json=oldestAge,proto3" json:"oldest_age,omitempty"`
+	Paused        []string `protobuf:"bytes,15,rep,name=paused,proto3" json:"paused,omitempty"`
+	Lease         float64  `protobuf:"fixed64,16,opt,name=lease,proto3" json:"lease,omitempty"`
+	StuckKeys     []*Stuck `protobuf:"bytes,17,rep,name=stuck_keys,json=stuckKeys,proto3" json:"stuck_keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1934,6 +1946,69 @@ func (x *Lane) GetStuck() *Stuck {
 	return nil
 }
 
+func (x *Lane) GetLag() int64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *Lane) GetUnstable() int64 {
+	if x != nil {
+		return x.Unstable
+	}
+	return 0
+}
+
+func (x *Lane) GetSpan() int64 {
+	if x != nil {
+		return x.Span
+	}
+	return 0
+}
+
+func (x *Lane) GetUncertain() int64 {
+	if x != nil {
+		return x.Uncertain
+	}
+	return 0
+}
+
+func (x *Lane) GetExpiresIn() float64 {
+	if x != nil && x.ExpiresIn != nil {
+		return *x.ExpiresIn
+	}
+	return 0
+}
+
+func (x *Lane) GetOldestAge() float64 {
+	if x != nil {
+		return x.OldestAge
+	}
+	return 0
+}
+
+func (x *Lane) GetPaused() []string {
+	if x != nil {
+		return x.Paused
+	}
+	return nil
+}
+
+func (x *Lane) GetLease() float64 {
+	if x != nil {
+		return x.Lease
+	}
+	return 0
+}
+
+func (x *Lane) GetStuckKeys() []*Stuck {
+	if x != nil {
+		return x.StuckKeys
+	}
+	return nil
+}
+
 type Stuck struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Offset        int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
@@ -2009,6 +2084,9 @@ type Account struct {
 	Blocked       string                 `protobuf:"bytes,3,opt,name=blocked,proto3" json:"blocked,omitempty"`
 	PerSecond     float64                `protobuf:"fixed64,4,opt,name=per_second,json=perSecond,proto3" json:"per_second,omitempty"`
 	Penalty       string                 `protobuf:"bytes,5,opt,name=penalty,proto3" json:"penalty,omitempty"`
+	Share         float64                `protobuf:"fixed64,6,opt,name=share,proto3" json:"share,omitempty"`
+	InFlight      int64                  `protobuf:"varint,7,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	Waiting       int64                  `protobuf:"varint,8,opt,name=waiting,proto3" json:"waiting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2076,6 +2154,27 @@ func (x *Account) GetPenalty() string {
 		return x.Penalty
 	}
 	return ""
+}
+
+func (x *Account) GetShare() float64 {
+	if x != nil {
+		return x.Share
+	}
+	return 0
+}
+
+func (x *Account) GetInFlight() int64 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
+func (x *Account) GetWaiting() int64 {
+	if x != nil {
+		return x.Waiting
+	}
+	return 0
 }
 
 type Counters struct {
@@ -2353,7 +2452,7 @@ const file_plugin_v1_connector_proto_rawDesc = "" +
 	"\x05lanes\x18\x05 \x03(\v2\x1e.countersign.connector.v1.LaneR\x05lanes\x12=\n" +
 	"\baccounts\x18\x06 \x03(\v2!.countersign.connector.v1.AccountR\baccounts\x12>\n" +
 	"\bcounters\x18\a \x01(\v2\".countersign.connector.v1.CountersR\bcounters\x12;\n" +
-	"\alatency\x18\b \x01(\v2!.countersign.connector.v1.LatencyR\alatency\"\xf4\x01\n" +
+	"\alatency\x18\b \x01(\v2!.countersign.connector.v1.LatencyR\alatency\"\x94\x04\n" +
 	"\x04Lane\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x03R\tpartition\x12\x1c\n" +
 	"\tcommitted\x18\x02 \x01(\x03R\tcommitted\x12\x18\n" +
@@ -2362,19 +2461,36 @@ const file_plugin_v1_connector_proto_rawDesc = "" +
 	"\x06window\x18\x05 \x01(\x03R\x06window\x12\x1b\n" +
 	"\tin_flight\x18\x06 \x01(\x03R\binFlight\x12\x18\n" +
 	"\awaiting\x18\a \x01(\x03R\awaiting\x125\n" +
-	"\x05stuck\x18\b \x01(\v2\x1f.countersign.connector.v1.StuckR\x05stuck\"u\n" +
+	"\x05stuck\x18\b \x01(\v2\x1f.countersign.connector.v1.StuckR\x05stuck\x12\x10\n" +
+	"\x03lag\x18\t \x01(\x03R\x03lag\x12\x1a\n" +
+	"\bunstable\x18\n" +
+	" \x01(\x03R\bunstable\x12\x12\n" +
+	"\x04span\x18\v \x01(\x03R\x04span\x12\x1c\n" +
+	"\tuncertain\x18\f \x01(\x03R\tuncertain\x12\"\n" +
+	"\n" +
+	"expires_in\x18\r \x01(\x01H\x00R\texpiresIn\x88\x01\x01\x12\x1d\n" +
+	"\n" +
+	"oldest_age\x18\x0e \x01(\x01R\toldestAge\x12\x16\n" +
+	"\x06paused\x18\x0f \x03(\tR\x06paused\x12\x14\n" +
+	"\x05lease\x18\x10 \x01(\x01R\x05lease\x12>\n" +
+	"\n" +
+	"stuck_keys\x18\x11 \x03(\v2\x1f.countersign.connector.v1.StuckR\tstuckKeysB\r\n" +
+	"\v_expires_in\"u\n" +
 	"\x05Stuck\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\tR\x03key\x120\n" +
 	"\x05since\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x12\x10\n" +
-	"\x03why\x18\x04 \x01(\tR\x03why\"\x8a\x01\n" +
+	"\x03why\x18\x04 \x01(\tR\x03why\"\xd7\x01\n" +
 	"\aAccount\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\abreaker\x18\x02 \x01(\tR\abreaker\x12\x18\n" +
 	"\ablocked\x18\x03 \x01(\tR\ablocked\x12\x1d\n" +
 	"\n" +
 	"per_second\x18\x04 \x01(\x01R\tperSecond\x12\x18\n" +
-	"\apenalty\x18\x05 \x01(\tR\apenalty\"\xca\x03\n" +
+	"\apenalty\x18\x05 \x01(\tR\apenalty\x12\x14\n" +
+	"\x05share\x18\x06 \x01(\x01R\x05share\x12\x1b\n" +
+	"\tin_flight\x18\a \x01(\x03R\binFlight\x12\x18\n" +
+	"\awaiting\x18\b \x01(\x03R\awaiting\"\xca\x03\n" +
 	"\bCounters\x12\x18\n" +
 	"\arecords\x18\x01 \x01(\x03R\arecords\x12L\n" +
 	"\boutcomes\x18\x02 \x03(\v20.countersign.connector.v1.Counters.OutcomesEntryR\boutcomes\x12!\n" +
@@ -2503,34 +2619,35 @@ var file_plugin_v1_connector_proto_depIdxs = []int32{
 	35, // 24: countersign.connector.v1.Status.counters:type_name -> countersign.connector.v1.Counters
 	36, // 25: countersign.connector.v1.Status.latency:type_name -> countersign.connector.v1.Latency
 	33, // 26: countersign.connector.v1.Lane.stuck:type_name -> countersign.connector.v1.Stuck
-	41, // 27: countersign.connector.v1.Stuck.since:type_name -> google.protobuf.Timestamp
-	39, // 28: countersign.connector.v1.Counters.outcomes:type_name -> countersign.connector.v1.Counters.OutcomesEntry
-	40, // 29: countersign.connector.v1.Counters.calls:type_name -> countersign.connector.v1.Counters.CallsEntry
-	3,  // 30: countersign.connector.v1.Connector.Info:input_type -> countersign.connector.v1.InfoRequest
-	5,  // 31: countersign.connector.v1.Connector.Validate:input_type -> countersign.connector.v1.ValidateRequest
-	8,  // 32: countersign.connector.v1.Connector.Configure:input_type -> countersign.connector.v1.ConfigureRequest
-	10, // 33: countersign.connector.v1.Connector.Start:input_type -> countersign.connector.v1.StartRequest
-	12, // 34: countersign.connector.v1.Connector.Process:input_type -> countersign.connector.v1.ProcessRequest
-	18, // 35: countersign.connector.v1.Connector.Drain:input_type -> countersign.connector.v1.DrainRequest
-	22, // 36: countersign.connector.v1.Connector.Stop:input_type -> countersign.connector.v1.StopRequest
-	24, // 37: countersign.connector.v1.Connector.Watch:input_type -> countersign.connector.v1.WatchRequest
-	26, // 38: countersign.connector.v1.Connector.Metrics:input_type -> countersign.connector.v1.MetricsRequest
-	28, // 39: countersign.connector.v1.Connector.Lease:input_type -> countersign.connector.v1.LeaseRequest
-	4,  // 40: countersign.connector.v1.Connector.Info:output_type -> countersign.connector.v1.InfoResponse
-	6,  // 41: countersign.connector.v1.Connector.Validate:output_type -> countersign.connector.v1.ValidateResponse
-	9,  // 42: countersign.connector.v1.Connector.Configure:output_type -> countersign.connector.v1.ConfigureResponse
-	11, // 43: countersign.connector.v1.Connector.Start:output_type -> countersign.connector.v1.StartResponse
-	13, // 44: countersign.connector.v1.Connector.Process:output_type -> countersign.connector.v1.ProcessResponse
-	19, // 45: countersign.connector.v1.Connector.Drain:output_type -> countersign.connector.v1.DrainResponse
-	23, // 46: countersign.connector.v1.Connector.Stop:output_type -> countersign.connector.v1.StopResponse
-	25, // 47: countersign.connector.v1.Connector.Watch:output_type -> countersign.connector.v1.WatchResponse
-	27, // 48: countersign.connector.v1.Connector.Metrics:output_type -> countersign.connector.v1.MetricsResponse
-	29, // 49: countersign.connector.v1.Connector.Lease:output_type -> countersign.connector.v1.LeaseResponse
-	40, // [40:50] is the sub-list for method output_type
-	30, // [30:40] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	33, // 27: countersign.connector.v1.Lane.stuck_keys:type_name -> countersign.connector.v1.Stuck
+	41, // 28: countersign.connector.v1.Stuck.since:type_name -> google.protobuf.Timestamp
+	39, // 29: countersign.connector.v1.Counters.outcomes:type_name -> countersign.connector.v1.Counters.OutcomesEntry
+	40, // 30: countersign.connector.v1.Counters.calls:type_name -> countersign.connector.v1.Counters.CallsEntry
+	3,  // 31: countersign.connector.v1.Connector.Info:input_type -> countersign.connector.v1.InfoRequest
+	5,  // 32: countersign.connector.v1.Connector.Validate:input_type -> countersign.connector.v1.ValidateRequest
+	8,  // 33: countersign.connector.v1.Connector.Configure:input_type -> countersign.connector.v1.ConfigureRequest
+	10, // 34: countersign.connector.v1.Connector.Start:input_type -> countersign.connector.v1.StartRequest
+	12, // 35: countersign.connector.v1.Connector.Process:input_type -> countersign.connector.v1.ProcessRequest
+	18, // 36: countersign.connector.v1.Connector.Drain:input_type -> countersign.connector.v1.DrainRequest
+	22, // 37: countersign.connector.v1.Connector.Stop:input_type -> countersign.connector.v1.StopRequest
+	24, // 38: countersign.connector.v1.Connector.Watch:input_type -> countersign.connector.v1.WatchRequest
+	26, // 39: countersign.connector.v1.Connector.Metrics:input_type -> countersign.connector.v1.MetricsRequest
+	28, // 40: countersign.connector.v1.Connector.Lease:input_type -> countersign.connector.v1.LeaseRequest
+	4,  // 41: countersign.connector.v1.Connector.Info:output_type -> countersign.connector.v1.InfoResponse
+	6,  // 42: countersign.connector.v1.Connector.Validate:output_type -> countersign.connector.v1.ValidateResponse
+	9,  // 43: countersign.connector.v1.Connector.Configure:output_type -> countersign.connector.v1.ConfigureResponse
+	11, // 44: countersign.connector.v1.Connector.Start:output_type -> countersign.connector.v1.StartResponse
+	13, // 45: countersign.connector.v1.Connector.Process:output_type -> countersign.connector.v1.ProcessResponse
+	19, // 46: countersign.connector.v1.Connector.Drain:output_type -> countersign.connector.v1.DrainResponse
+	23, // 47: countersign.connector.v1.Connector.Stop:output_type -> countersign.connector.v1.StopResponse
+	25, // 48: countersign.connector.v1.Connector.Watch:output_type -> countersign.connector.v1.WatchResponse
+	27, // 49: countersign.connector.v1.Connector.Metrics:output_type -> countersign.connector.v1.MetricsResponse
+	29, // 50: countersign.connector.v1.Connector.Lease:output_type -> countersign.connector.v1.LeaseResponse
+	41, // [41:51] is the sub-list for method output_type
+	31, // [31:41] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_plugin_v1_connector_proto_init() }
@@ -2553,6 +2670,7 @@ func file_plugin_v1_connector_proto_init() {
 		(*DrainResponse_Progress)(nil),
 		(*DrainResponse_End)(nil),
 	}
+	file_plugin_v1_connector_proto_msgTypes[29].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
