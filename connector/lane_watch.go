@@ -74,17 +74,20 @@ type logWatch struct {
 
 // fetch is the source's, with what waiting cannot mend as a *RecoveryError.
 func (w *logWatch) fetch(ctx context.Context, offset int64, maxBytes int, maxWait time.Duration) (kafka.Fetched, error) {
-	if w.last.known && (w.doubted || time.Since(w.seen) > blinkOf) {
+	if w.doubted || time.Since(w.seen) > blinkOf {
 		if err := w.verify(ctx); err != nil {
 			return kafka.Fetched{}, w.judge(err)
 		}
 	}
 	res, err := w.src.Fetch(ctx, offset, maxBytes, maxWait)
-	if kafka.CodeOf(err) == kafka.CodeOutOfRange {
+	switch {
+	case kafka.CodeOf(err) == kafka.CodeOutOfRange:
 		err = w.explain(ctx, offset, err)
+	case err == nil && res.Missed:
+		err = w.verify(ctx)
 	}
 	if err != nil {
-		return res, w.judge(err)
+		return kafka.Fetched{}, w.judge(err)
 	}
 	w.doubted, w.seen = false, time.Now()
 	if n := len(res.Records); n > 0 {
@@ -96,6 +99,9 @@ func (w *logWatch) fetch(ctx context.Context, offset int64, maxBytes int, maxWai
 
 // verify compares the last record that was read with what stands there now.
 func (w *logWatch) verify(ctx context.Context) error {
+	if !w.last.known {
+		return nil
+	}
 	like, _, end, err := compareLog(ctx, w.src, w.last.offset, w.last.hash.String())
 	switch {
 	case err != nil:

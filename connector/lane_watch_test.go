@@ -13,8 +13,9 @@ import (
 // brokenSource fails while it is told to, and knows where its log begins.
 type brokenSource struct {
 	*modelLog
-	fails error
-	start int64
+	fails  error
+	missed bool // the next answer comes after the topic could not be found
+	start  int64
 }
 
 func (s *brokenSource) Fetch(ctx context.Context, offset int64, maxBytes int, maxWait time.Duration) (kafka.Fetched, error) {
@@ -29,6 +30,9 @@ func (s *brokenSource) Fetch(ctx context.Context, offset int64, maxBytes int, ma
 	}
 	f, err := s.modelLog.Fetch(ctx, offset, maxBytes, maxWait)
 	f.LogStart = start
+	s.mu.Lock()
+	f.Missed, s.missed = s.missed, false
+	s.mu.Unlock()
 	return f, err
 }
 
@@ -64,13 +68,16 @@ func running(t *testing.T) (*rig, *brokenSource) {
 // running lane is noticed before one record of it is called, however far the new
 // log has grown.
 func TestRecreatedWhileRunning(t *testing.T) {
-	for _, records := range []int{0, 1, 5} {
+	for records, seen := range map[int]bool{0: true, 1: true, 5: true, 7: false} {
 		synctest.Test(t, func(t *testing.T) {
 			r, s := running(t)
-			s.set(unknownTopic())
-			pass(2 * time.Second)
+			if seen {
+				s.set(unknownTopic())
+				pass(2 * time.Second)
+			}
 			s.mu.Lock()
-			s.records, s.stable = nil, 0
+			// Where the failure was not seen, the client has waited it out.
+			s.records, s.stable, s.missed = nil, 0, !seen
 			s.mu.Unlock()
 			for range records {
 				r.log.add("a", createEvent(t, "other", "identity-1"), 0)

@@ -179,7 +179,7 @@ func (s *spoiled) ends() error {
 	return err
 }
 
-// twice is a start that is refused, after one that was: nothing heals by itself.
+// stillRefuses is a start after one that was refused: nothing heals by itself.
 func (s *spoiled) stillRefuses(code connector.RecoveryCode) {
 	s.t.Helper()
 	s.start()
