@@ -20,6 +20,7 @@ SEED ?=
 FROM ?=
 DELIVERY ?= exactly_once
 FUZZTIME ?= 30s
+FAULTS ?= all
 BENCHTIME ?= 1s
 
 .PHONY: help
@@ -161,3 +162,6 @@ soak: kafka-jars ## Steady load for long, members come and go: memory and gorout
 .PHONY: interop
 interop: kafka-jars ## kcat and Kafka's console tools at our topics, on Apache Kafka (needs kcat)
 	go test ./integration/interop -count=1 -v -timeout 15m -args -interop
+.PHONY: faults
+faults: ## Strike a cluster of three brokers, then count (FAULTS=all short leader-killed,full-stop...)
+	go test ./integration -run '^TestFaults$$' -count=1 -v -timeout 60m -args -faults=$(FAULTS)

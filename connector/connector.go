@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"sort"
 	"sync"
+	"time"
 
 	oteltrace "go.opentelemetry.io/otel/trace"
 
@@ -23,6 +24,7 @@ import (
 type Connector struct {
 	cfg      Config
 	log      *slog.Logger
+	trouble  *slog.Logger // for what every lane finds, again and again
 	stats    *stats
 	accounts map[string]*account
 	clients  []*challenge.Client
@@ -42,11 +44,12 @@ type Connector struct {
 	state     State
 	joined    bool
 	reason    string // why the group is not joined
-	unjoined  complaint
 	lanes     map[*lane]struct{}
+	vitals    map[*vitals]struct{} // of the lanes
 	abandoned int
 	// partitions is how many the request topic has in this generation.
 	partitions int
+	said       map[string]bool // what was said of topics, and is not said again
 	ledgers    map[int]*ledger // of the partitions that this instance owns
 }
 
@@ -86,13 +89,14 @@ func New(cfg Config, opts ...Option) (*Connector, error) {
 	}
 	c := &Connector{
 		cfg: cfg, log: slog.New(slog.DiscardHandler), stats: newStats(), state: StateConfigured,
-		accounts: map[string]*account{}, lanes: map[*lane]struct{}{}, changes: make(chan struct{}, 1),
+		accounts: map[string]*account{}, lanes: map[*lane]struct{}{}, vitals: map[*vitals]struct{}{}, changes: make(chan struct{}, 1),
 		budget: newBudget(cfg.Window.Records, cfg.Window.Bytes),
 		marker: newMarker(cfg), ledgers: map[int]*ledger{}, ledgerRoom: newLedgerRoom(cfg.Ledger.Entries),
 	}
 	for _, o := range opts {
 		o(c)
 	}
+	c.trouble = newQuiet(c.log.Handler())
 	c.stats.registry.MustRegister(newStatusMetrics(c))
 	registerProcess(c.stats.registry, cfg.Delivery)
 	c.abort = make(chan struct{})
@@ -198,7 +202,7 @@ func (c *Connector) run(ctx context.Context) error {
 	}
 	return client.RunGroup(group, kafka.GroupConfig{
 		Group: c.cfg.Kafka.Group, Topic: c.cfg.Kafka.Topics.Requests,
-		SessionTimeout: c.cfg.Kafka.SessionTimeout, RebalanceTimeout: c.cfg.Kafka.RebalanceTimeout, Logger: c.log,
+		SessionTimeout: c.cfg.Kafka.SessionTimeout, RebalanceTimeout: c.cfg.Kafka.RebalanceTimeout, Logger: c.trouble,
 		LeaseMargin: c.cfg.Kafka.LeaseMargin, TransactionTimeout: c.cfg.Kafka.TransactionTimeout,
 	}, member{c})
 }
@@ -262,10 +266,14 @@ func (c *Connector) Status() Status {
 		s.Accounts = append(s.Accounts, a.status())
 	}
 	sort.Slice(s.Accounts, func(i, j int) bool { return s.Accounts[i].Name < s.Accounts[j].Name })
+	unwell := c.unwell(time.Now())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.State, s.Reason = c.state, c.reason
 	s.Ready = c.state == StateRunning && c.joined
+	if s.Ready && unwell != "" {
+		s.Ready, s.Reason = false, unwell
+	}
 	for _, a := range s.Accounts {
 		if a.Blocked == string(blockedCredentials) {
 			s.Ready, s.Reason = false, "account "+a.Name+": the API refuses its credentials"

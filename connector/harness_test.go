@@ -44,6 +44,7 @@ type modelLog struct {
 	// What the books hold.
 	remembered *schemas.Position
 	noted      []schemas.LedgerEntry
+	others     int // partitions that the other partitions' records tell of
 }
 
 func newModelLog(t testing.TB) *modelLog {
@@ -91,6 +92,13 @@ func (m modelMemory) position(context.Context) (*schemas.Position, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.remembered, nil
+}
+
+func (m modelMemory) otherCount(_ context.Context, now int) (int, error) {
+	if m.others == now {
+		return 0, nil
+	}
+	return m.others, nil
 }
 
 func (m modelMemory) ledger(_ context.Context, from int64, horizon time.Time, each func(schemas.LedgerEntry)) (int64, error) {

@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -27,6 +28,7 @@ type laneConfig struct {
 	budget       *budget
 	stats        *stats
 	log          *slog.Logger
+	trouble      *slog.Logger     // nil: log
 	tracer       oteltrace.Tracer // nil: nothing is traced
 	maxBatch     int              // records per commit
 	fetchBytes   int
@@ -46,6 +48,7 @@ type lane struct {
 	lease     lease
 	ledger    *ledger
 	log       *slog.Logger
+	trouble   *slog.Logger // for what other lanes find too, again and again
 
 	fenced    time.Time // when the former owner's time had ended
 	start     position  // what was committed when the lane began
@@ -124,6 +127,7 @@ func newLane(cfg laneConfig, partition int, d laneDeps) *lane {
 	l := &lane{
 		cfg: cfg, partition: partition, src: d.source, delivery: d.delivery, memory: d.memory, lease: d.lease, ledger: d.ledger,
 		log:       cfg.log.With("partition", partition),
+		trouble:   cmp.Or(cfg.trouble, cfg.log).With("partition", partition),
 		keys:      newKeyQueues(),
 		ids:       newIDs(),
 		queues:    map[*account]*accountQueue{},
@@ -201,7 +205,9 @@ func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 		case <-done:
 			drain()
 		case <-callDeadline:
-			l.log.Warn("calls took longer than the drain timeout allows and are given up", "in_flight", l.inFlight)
+			if l.inFlight > 0 {
+				l.log.Warn("calls took longer than the drain timeout allows and are given up", "in_flight", l.inFlight)
+			}
 			giveUpCalls()
 		case <-commitDeadline:
 			giveUpCommit()

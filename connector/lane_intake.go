@@ -14,7 +14,7 @@ import (
 // waited for here.
 func (l *lane) fetcher(ctx context.Context) {
 	delay := persistBase
-	var unfetched complaint
+	watch := &logWatch{src: l.src, topic: l.cfg.events.topics.Requests, partition: l.partition, last: l.lastTrace}
 	for {
 		var offset int64
 		select {
@@ -23,14 +23,12 @@ func (l *lane) fetcher(ctx context.Context) {
 		case offset = <-l.ask:
 		}
 		for {
-			res, err := l.src.Fetch(ctx, offset, l.cfg.fetchBytes, l.cfg.fetchMaxWait)
+			res, err := watch.fetch(ctx, offset, l.cfg.fetchBytes, l.cfg.fetchMaxWait)
 			if ctx.Err() != nil {
 				return
 			}
 			if kafka.CodeOf(err) == kafka.CodeUnavailable || kafka.Refused(err) {
-				if unfetched.isNews(err) {
-					l.log.Warn("cannot fetch, trying again", "error", err)
-				}
+				l.trouble.Warn("cannot fetch, trying again", "error", err)
 				if !sleep(ctx, delay) {
 					return
 				}
@@ -38,7 +36,6 @@ func (l *lane) fetcher(ctx context.Context) {
 				continue
 			}
 			delay = persistBase
-			unfetched.over()
 			select {
 			case l.fetched <- fetchEnd{res, err}:
 			case <-ctx.Done():
@@ -91,15 +88,10 @@ func (l *lane) takeFetch(f fetchEnd) error {
 // explainFetch adds to an error that waiting cannot mend what an operator has
 // to decide. Nothing is skipped on a guess.
 func (l *lane) explainFetch(err error) error {
-	switch kafka.CodeOf(err) {
-	case kafka.CodeOutOfRange:
-		return fmt.Errorf("partition %d: the position %d is outside the log: retention has passed it, or the topic was recreated; "+
-			"the next start tells which, and what to do: %w", l.partition, l.resume, err)
-	case kafka.CodeUnknownTopic:
+	if kafka.CodeOf(err) == kafka.CodeUnknownTopic {
 		return fmt.Errorf("partition %d: the topic or the partition is gone: %w", l.partition, err)
-	default:
-		return fmt.Errorf("partition %d: %w", l.partition, err)
 	}
+	return fmt.Errorf("partition %d: %w", l.partition, err)
 }
 
 // admit takes in what fits. Once the last record is in that a former owner may

@@ -15,6 +15,9 @@ import (
 type memory interface {
 	// position returns the newest position record; nil: there is none.
 	position(ctx context.Context) (*schemas.Position, error)
+	// otherCount is a number of partitions other than now that the position record
+	// of another partition tells; zero: none does.
+	otherCount(ctx context.Context, now int) (int, error)
 	// ledger hands over the entries at from and above, in the order of the topic,
 	// and returns where to go on. Below zero, and where nothing is at from any
 	// more, it begins at the first entry that is as young as horizon or younger;

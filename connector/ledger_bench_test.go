@@ -21,6 +21,8 @@ type recordedTopic struct {
 	decoded bool // hand over one entry again and again, with another id; decode none
 }
 
+func (recordedTopic) otherCount(context.Context, int) (int, error) { return 0, nil }
+
 func (m recordedTopic) position(context.Context) (*schemas.Position, error) { return nil, nil }
 
 func (m recordedTopic) ledger(_ context.Context, _ int64, _ time.Time, each func(schemas.LedgerEntry)) (int64, error) {

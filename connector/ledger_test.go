@@ -32,6 +32,8 @@ type ledgerTopic struct {
 
 var errTopic = errors.New("the broker is gone")
 
+func (*ledgerTopic) otherCount(context.Context, int) (int, error) { return 0, nil }
+
 func (m *ledgerTopic) position(context.Context) (*schemas.Position, error) { return nil, nil }
 
 func (m *ledgerTopic) ledger(_ context.Context, from int64, horizon time.Time, each func(schemas.LedgerEntry)) (int64, error) {

@@ -20,6 +20,7 @@ func (m member) Assigned(a kafka.Assignment) {
 	}
 	c.mu.Lock()
 	c.joined, c.reason, c.partitions = true, "", a.Total
+	c.abandoned = 0 // in a former generation: its partitions have an owner now
 	for p, l := range c.ledgers {
 		if !slices.Contains(a.Partitions, p) {
 			l.drop()
@@ -27,7 +28,6 @@ func (m member) Assigned(a kafka.Assignment) {
 		}
 	}
 	c.mu.Unlock()
-	c.unjoined.over()
 	c.log.Info("joined the consumer group", "generation", a.Generation, "partitions", a.Partitions, "of", a.Total)
 	c.changed()
 }
@@ -48,9 +48,7 @@ func (m member) Unjoined(err error) {
 	m.c.mu.Lock()
 	m.c.joined, m.c.reason = false, err.Error()
 	m.c.mu.Unlock()
-	if m.c.unjoined.isNews(err) {
-		m.c.log.Warn("not a member of the consumer group, trying again", "error", err)
-	}
+	m.c.trouble.Warn("not a member of the consumer group, trying again", "error", err)
 	m.c.changed()
 }
 
@@ -58,20 +56,23 @@ func (m member) Run(ctx context.Context, s *kafka.Session) error {
 	c := m.c
 	log := c.log.With("generation", s.Generation())
 	laneLog := log.With("partition", s.Partition())
+	trouble := c.trouble.With("generation", s.Generation(), "partition", s.Partition())
+	v := newVitals(s, time.Now())
 	deps := laneDeps{
-		source: countedSource{s, c.stats}, lease: s.Lease(), ledger: c.ledgerOf(s.Partition()),
+		source: countedSource{v, c.stats}, lease: s.Lease(), ledger: c.ledgerOf(s.Partition()),
 		memory: kafkaMemory{client: c.client, group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, partition: s.Partition(), log: laneLog},
 	}
-	if deps.delivery = delivery(exactlyOnce{session: countedTransactor{s, c.stats}, log: laneLog}); c.cfg.Delivery == DeliveryAtLeastOnce {
-		deps.delivery = atLeastOnce{sink: countedSink{s, c.stats}, log: laneLog}
+	if deps.delivery = delivery(exactlyOnce{session: countedTransactor{v, c.stats}, log: trouble}); c.cfg.Delivery == DeliveryAtLeastOnce {
+		deps.delivery = atLeastOnce{sink: countedSink{v, c.stats}, log: trouble}
 	}
-	l := newLane(c.laneConfig(log), s.Partition(), deps)
+	l := newLane(c.laneConfig(log, s.Generation()), s.Partition(), deps)
 	c.mu.Lock()
-	c.lanes[l] = struct{}{}
+	c.lanes[l], c.vitals[v] = struct{}{}, struct{}{}
 	c.mu.Unlock()
 	err := l.run(ctx, c.abort)
 	c.mu.Lock()
 	delete(c.lanes, l)
+	delete(c.vitals, v)
 	c.abandoned += l.abandoned
 	c.mu.Unlock()
 	return err
@@ -102,10 +103,10 @@ const (
 	fetchMaxWait = 250 * time.Millisecond
 )
 
-func (c *Connector) laneConfig(log *slog.Logger) laneConfig {
+func (c *Connector) laneConfig(log *slog.Logger, generation int) laneConfig {
 	return laneConfig{
 		window: c.cfg.Window, retry: c.cfg.Retry, recovery: c.cfg.Recovery, marker: c.marker, partitions: c.partitionCount(), notAfter: c.cfg.Requests.NotAfter, drain: c.cfg.DrainTimeout,
-		accounts: c.accounts, budget: c.budget, stats: c.stats, log: log, tracer: c.tracer,
+		accounts: c.accounts, budget: c.budget, stats: c.stats, log: log, trouble: c.trouble.With("generation", generation), tracer: c.tracer,
 		events:   events{group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, limit: defaultEventLimit},
 		maxBatch: maxBatch, fetchBytes: fetchBytes, fetchMaxWait: fetchMaxWait,
 	}

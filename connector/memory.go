@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,6 +37,27 @@ func (m kafkaMemory) position(ctx context.Context) (*schemas.Position, error) {
 		return nil, fmt.Errorf("the position record at %s/%d@%d: %w", rec.Topic, rec.Partition, rec.Offset, err)
 	}
 	return p, nil
+}
+
+// otherCount implements memory. Only partitions with a committed offset have been
+// worked on.
+func (m kafkaMemory) otherCount(ctx context.Context, now int) (int, error) {
+	committed, err := m.client.Committed(ctx, m.group, m.topics.Requests)
+	if err != nil {
+		return 0, err
+	}
+	for p := range now {
+		if at, ok := committed[p]; !ok || at.Offset < 0 || p == m.partition {
+			continue
+		}
+		other := m
+		other.partition = p
+		was, err := other.position(ctx)
+		if err != nil || was != nil && was.Partitions != now {
+			return cmp.Or(was, &schemas.Position{}).Partitions, err
+		}
+	}
+	return 0, nil
 }
 
 // stablePatience is how long open transactions of others are nothing to speak of.

@@ -1,7 +1,6 @@
 package connector
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,11 +103,12 @@ func (f found) fromBoth() (position, string, error) {
 		r.calledTo = max(r.frontier, f.log.End)
 	}
 	if n := f.remembered.Partitions; n != f.partitions && !f.accepts(RecoveryPartitionCount) {
-		return position{}, "", f.refuse(RecoveryPartitionCount, "the topic had %d partitions and has %d now: records of a key may stand in another partition than before, "+
-			"where they are neither in order nor known as duplicates. Give the ledger and positions topics as many, let the old records be answered, and put %q into recovery.accept",
-			n, f.partitions, AcceptPartitionCount)
+		return position{}, "", f.recounted(n)
 	}
 	if f.committed.Offset < 0 {
+		if r.frontier > f.log.End {
+			return r, "", nil // brokers forget the offsets of a topic that is deleted
+		}
 		if !f.accepts(RecoveryLostOffsets) {
 			return position{}, "", f.refuse(RecoveryLostOffsets, "the group has lost its committed offset, but its position record says %d. "+
 				"Put %q into recovery.accept to go on there", r.frontier, AcceptLostOffsets)
@@ -161,7 +161,7 @@ func (l *lane) begin(ctx context.Context) error {
 		if err := l.insist(ctx,
 			func() error { return l.delivery.fence(ctx) },
 			func() (err error) { l.fenced = time.Now(); f.committed, err = l.src.Position(ctx); return err },
-			func() (err error) { f.remembered, err = l.memory.position(ctx); return err },
+			func() (err error) { f.remembered, err = l.memory.position(ctx); return f.unkept(err) },
 			// Behind the others: what they say is below the log's end by now.
 			func() (err error) { f.log, err = l.src.Range(ctx); return err },
 		); err != nil {
@@ -169,9 +169,38 @@ func (l *lane) begin(ctx context.Context) error {
 		}
 	}
 	return l.insist(ctx,
+		func() error { return f.strange(ctx, l.memory) },
 		func() error { return l.takeUp(ctx, f) },
 		func() error { return l.ledger.restore(ctx, l.memory, l.fenced) },
 	)
+}
+
+// unkept explains that the topics of our own have no such partition.
+func (f found) unkept(err error) error {
+	if kafka.CodeOf(err) != kafka.CodeUnknownTopic {
+		return err
+	}
+	return errors.Join(f.refuse(RecoveryPartitionCount, "the requests have %d partitions, and the positions topic is gone or has fewer. "+
+		"Give the ledger and positions topics as many", f.partitions), err)
+}
+
+// strange refuses a partition that nobody has worked on where others of the
+// topic say that they were fewer: records of its keys may wait in those.
+func (f found) strange(ctx context.Context, m memory) error {
+	if f.remembered != nil || f.committed.Offset >= 0 || f.accepts(RecoveryPartitionCount) {
+		return nil
+	}
+	n, err := m.otherCount(ctx, f.partitions)
+	if err != nil || n == 0 {
+		return err
+	}
+	return f.recounted(n)
+}
+
+func (f found) recounted(was int) error {
+	return f.refuse(RecoveryPartitionCount, "the topic had %d partitions and has %d now: records of a key may stand in another partition than before, "+
+		"where they are neither in order nor known as duplicates. Give the ledger and positions topics as many, let the old records be answered, and put %q into recovery.accept",
+		was, f.partitions, AcceptPartitionCount)
 }
 
 func (l *lane) awaitLease(ctx context.Context) error {
@@ -187,15 +216,12 @@ func (l *lane) awaitLease(ctx context.Context) error {
 // begins has nothing better to do.
 func (l *lane) insist(ctx context.Context, steps ...func() error) error {
 	for _, step := range steps {
-		var waiting complaint
 		delay := persistBase
 		for err := step(); err != nil; err = step() {
 			if kafka.CodeOf(err) != kafka.CodeUnavailable && !kafka.Refused(err) {
 				return fmt.Errorf("partition %d: %w", l.partition, err)
 			}
-			if waiting.isNews(err) {
-				l.log.Warn("waiting for the brokers to tell what was done before", "error", err)
-			}
+			l.trouble.Warn("waiting for the brokers to tell what was done before", "error", err)
 			if !sleep(ctx, delay) {
 				return fmt.Errorf("partition %d: %w", l.partition, err)
 			}
@@ -210,7 +236,9 @@ func (l *lane) insist(ctx context.Context, steps ...func() error) error {
 // takeUp makes the lane go on where the partition was left.
 func (l *lane) takeUp(ctx context.Context, f found) error {
 	p, notice, err := f.position()
-	if err == nil {
+	if lost, ok := errors.AsType[*RecoveryError](err); ok && lost.Code == RecoveryLostOffsets {
+		p, notice, err = l.recogniseLost(ctx, f, lost)
+	} else if err == nil {
 		p, notice, err = l.recognise(ctx, f, p, notice)
 	}
 	if err != nil {
@@ -238,37 +266,17 @@ func (l *lane) takeUp(ctx context.Context, f found) error {
 	return nil
 }
 
-var errNotShown = errors.New("the last record that was answered is not shown yet")
-
-// recognise compares the last record below the frontier with what was there
-// when it was worked on.
-func (l *lane) recognise(ctx context.Context, f found, p position, notice string) (position, string, error) {
-	if f.remembered == nil || f.remembered.Last == nil || f.remembered.Last.Offset < f.log.Start || f.remembered.Last.Offset >= f.log.End {
-		return p, notice, nil
+// recogniseLost tells offsets that were lost from those that brokers forgot
+// because the topic was deleted: the second is the finding, and accepting it
+// accepts the first.
+func (l *lane) recogniseLost(ctx context.Context, f found, lost *RecoveryError) (position, string, error) {
+	was, err := parsePosition(f.remembered.Offset, f.remembered.Metadata)
+	if err != nil {
+		return position{}, "", lost
 	}
-	last := f.remembered.Last
-	got, err := l.src.Fetch(ctx, last.Offset, 1, 0)
-	gone := kafka.CodeOf(err) == kafka.CodeOutOfRange || got.LogStart > last.Offset
-	switch {
-	case gone:
-		return p, notice, nil // retention was faster
-	case err != nil:
-		return p, "", err
-	case len(got.Records) == 0 && got.Next <= last.Offset:
-		now, err := l.src.Range(ctx)
-		if err == nil && now.End <= last.Offset {
-			return p, "", f.refuse(RecoveryRecreatedTopic, "the log has come to end at %d: the topic was recreated or truncated. "+
-				"The next start tells what to do", now.End)
-		}
-		// A leader that has only just become one may not show what it has.
-		return p, "", &kafka.Error{Code: kafka.CodeUnavailable, Op: "fetch", Err: cmp.Or(err, errNotShown)}
-	case len(got.Records) > 0 && got.Records[0].Offset == last.Offset && hashRecord(&got.Records[0]).String() == last.Hash:
-		l.lastTrace = trace{offset: last.Offset, hash: hashRecord(&got.Records[0]), known: true}
-		return p, notice, nil
-	case f.accepts(RecoveryRecreatedTopic):
-		return f.anew(p), "the topic was recreated, which is accepted: starting at the first retained record", nil
-	default:
-		return p, "", f.refuse(RecoveryRecreatedTopic, "the record at %d is not the one that was answered before: the topic was recreated. "+
-			"Put %q into recovery.accept to start at its first record", last.Offset, AcceptRecreatedTopic)
+	p, notice, err := l.recognise(ctx, f, was, "")
+	if err == nil && notice == "" {
+		err = lost
 	}
+	return p, notice, err
 }

@@ -396,6 +396,8 @@ func (s *simSession) position(ctx context.Context) (*schemas.Position, error) {
 	return simAsk(ctx, s, "remember", s.w.broker.parts[s.part].lastPosition)
 }
 
+func (s *simSession) otherCount(context.Context, int) (int, error) { return 0, nil }
+
 func (s *simSession) ledger(ctx context.Context, from int64, horizon time.Time, each func(schemas.LedgerEntry)) (int64, error) {
 	found, err := simAsk(ctx, s, "ledger", func() ([]*simEntry, error) {
 		return append([]*simEntry(nil), s.w.broker.parts[s.part].ledger...), nil

@@ -9,20 +9,29 @@ import (
 	"github.com/countersign/countersign/connector/kafka"
 )
 
-// awaitTopics makes the topics where that is wanted, and waits until those
-// that results go to exist: a call whose outcome cannot be published must not
-// be made. It reports false when ctx ended first.
+const (
+	topicsBase = time.Second
+	topicsCap  = 5 * time.Second
+)
+
+// awaitTopics makes the topics where that is wanted, and waits until all of
+// them exist and are fit for what they are for: a call whose outcome cannot be
+// published must not be made. What is mended meanwhile lets it go on. It
+// reports false when ctx ended first.
 func (c *Connector) awaitTopics(ctx context.Context, client *kafka.Client) bool {
-	for {
+	said := ""
+	for delay := topicsBase; ; delay = min(2*delay, topicsCap) {
 		err := c.checkTopics(ctx, client)
 		switch {
 		case ctx.Err() != nil:
 			return false
 		case err == nil:
 			return true
+		case err.Error() != said:
+			said, delay = err.Error(), topicsBase
+			member{c}.Unjoined(err)
 		}
-		member{c}.Unjoined(err)
-		if !sleep(ctx, time.Second) {
+		if !sleep(ctx, delay) {
 			return false
 		}
 	}
@@ -49,14 +58,23 @@ func (c *Connector) checkTopics(ctx context.Context, client *kafka.Client) error
 			return err
 		}
 	}
+	var faults []TopicFault
 	for _, topic := range []string{topics.Ledger, topics.Positions} {
 		n, err := client.Partitions(ctx, topic)
 		if err != nil {
 			return err
 		}
 		if n < want {
-			return fmt.Errorf("topic %s has %d partitions, %s has %d: each partition of the requests needs its own", topic, n, topics.Requests, want)
+			faults = append(faults, TopicFault{Topic: topic, Setting: "partitions", Found: strconv.Itoa(n),
+				Want: fmt.Sprintf("at least %d, as many as %s has", want, topics.Requests), Why: "each partition of the requests needs its own"})
 		}
+	}
+	unfit, err := c.checkSettings(ctx, client)
+	if err != nil {
+		return err
+	}
+	if faults = append(faults, unfit...); len(faults) > 0 {
+		return &TopicsError{Faults: faults}
 	}
 	return nil
 }

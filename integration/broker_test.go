@@ -74,13 +74,18 @@ type place struct {
 
 func newPlace(t testing.TB) place {
 	t.Helper()
+	p := placeAt(brokerOf(t))
+	t.Cleanup(func() { p.clean(t) })
+	return p
+}
+
+// placeAt names topics and a group that nobody else has.
+func placeAt(addrs []string) place {
 	group := "test-" + strings.ToLower(rand.Text()[:10])
-	p := place{addrs: brokerOf(t), group: group, topics: connector.TopicsConfig{
+	return place{addrs: addrs, group: group, topics: connector.TopicsConfig{
 		Requests: group + ".requests", Results: group + ".results", DeadLetters: group + ".deadletters",
 		Ledger: group + ".ledger", Positions: group + ".positions",
 	}}
-	t.Cleanup(func() { p.clean(t) })
-	return p
 }
 
 func (p place) names() []string {

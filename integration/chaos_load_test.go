@@ -31,6 +31,7 @@ type load struct {
 	rng      *rand.Rand // of the one goroutine that produces
 	key      *ecdsa.PrivateKey
 	factors  []emulator.Factor
+	plainly  bool // without transactions
 	plain    *kgo.Client
 	manual   *kgo.Client // says itself which partition
 	upstream *kgo.Client // transactional
@@ -43,6 +44,7 @@ type load struct {
 	n       int
 	count   int // committed records
 	answers map[string]bool
+	arrived []time.Time       // when the first answers to records were seen
 	made    []made            // the newest challenges that results told of
 	creates []schemas.Request // the newest creates, to be repeated
 	aborted map[string]bool   // ids of requests that were never committed
@@ -129,7 +131,7 @@ func (l *load) answered() int {
 // follow reads the answers as a read_committed consumer does.
 func (l *load) follow(ctx context.Context) {
 	client := l.c.client(kgo.ConsumeTopics(l.c.topics.Results, l.c.topics.DeadLetters), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.MetadataMinAge(250*time.Millisecond))
 	defer client.Close()
 	for ctx.Err() == nil {
 		for r := range client.PollFetches(ctx).RecordsAll() {
@@ -142,14 +144,14 @@ func (l *load) take(r *kgo.Record) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if r.Topic == l.c.topics.DeadLetters {
-		l.answers[deadOf(r).at] = true
+		l.answer(deadOf(r).at)
 		return
 	}
 	var res judged
 	if json.Unmarshal(r.Value, &res) != nil {
 		return // the judge says what is wrong with it
 	}
-	l.answers[res.at()] = true
+	l.answer(res.at())
 	if res.Operation != "create" || res.Challenge == nil {
 		return
 	}
@@ -158,6 +160,14 @@ func (l *load) take(r *kgo.Record) {
 		m.resource = res.Challenge
 		l.made = append(l.made, m)
 		l.made = l.made[max(0, len(l.made)-keepNewest):]
+	}
+}
+
+// answer notes that a record has an answer. l.mu is held.
+func (l *load) answer(at string) {
+	if !l.answers[at] {
+		l.answers[at] = true
+		l.arrived = append(l.arrived, time.Now())
 	}
 }
 
@@ -191,7 +201,7 @@ func (l *load) produce(ctx context.Context) {
 func (l *load) send(batch []*kgo.Record) error {
 	ctx := context.WithoutCancel(l.c.t.Context())
 	draw := l.rng.IntN(20)
-	if draw >= 2 {
+	if draw >= 2 || l.plainly {
 		if err := l.plain.ProduceSync(ctx, batch...).FirstErr(); err != nil {
 			return err
 		}

@@ -101,7 +101,7 @@ func (i *instance) start(bin string) error {
 	if *chaosDebug {
 		level = "debug"
 	}
-	cmd := exec.Command(bin, "host", "--config", i.config, "--log-format", "json", "--log-level", level)
+	cmd := exec.Command(bin, "host", "--config", i.config, "--log-format", "json", "--log-level", level, "--listen", "127.0.0.1:0")
 	cmd.Env = append(os.Environ(), tokenEnv)
 	cmd.Stderr, cmd.Stdout = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}

@@ -43,6 +43,10 @@ type scene struct {
 	hosts  int // that run from the start
 	faults emulator.Faults
 	timing timing
+	// config is what hosts run with in place of the chaos' own; nil: that.
+	config func(*chaos) []byte
+	// at is where it plays; nil: topics of its own on the tests' broker.
+	at *place
 	// afterWork is emulator.Config's; nil: none.
 	afterWork func(emulator.Operation, *http.Request)
 }
@@ -142,7 +146,11 @@ func TestChaos(t *testing.T) {
 
 func newChaos(t *testing.T, s scene) *chaos {
 	t.Helper()
-	c := &chaos{place: newPlace(t), t: t, timing: s.timing, seed: *chaosSeed, kinds: map[string]int{}, started: time.Now()}
+	at := s.at
+	if at == nil {
+		at = new(newPlace(t))
+	}
+	c := &chaos{place: *at, t: t, timing: s.timing, seed: *chaosSeed, kinds: map[string]int{}, started: time.Now()}
 	if c.seed == 0 {
 		c.seed = uint64(c.started.UnixNano())
 	}
@@ -160,7 +168,9 @@ func newChaos(t *testing.T, s scene) *chaos {
 		must(t, os.RemoveAll(c.dir))
 	})
 	c.make(t, partitions)
-	c.allowSessions(s.timing.session)
+	if s.at == nil {
+		c.allowSessions(s.timing.session)
+	}
 	c.api, err = emulator.New(emulator.Config{Seed: c.seed, Faults: s.faults, AfterWork: s.afterWork})
 	must(t, err)
 	must(t, c.api.Start(t.Context()))
@@ -169,8 +179,11 @@ func newChaos(t *testing.T, s scene) *chaos {
 		defer cancel()
 		must(t, c.api.Close(ctx))
 	})
-	config := filepath.Join(c.dir, "countersign.yaml")
-	must(t, os.WriteFile(config, c.config(s.timing), 0o600))
+	config := c.config(s.timing)
+	if s.config != nil {
+		config = s.config(c)
+	}
+	must(t, os.WriteFile(filepath.Join(c.dir, "countersign.yaml"), config, 0o600))
 	for range s.hosts {
 		c.enter()
 	}

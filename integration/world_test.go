@@ -42,7 +42,11 @@ func newWorld(t testing.TB, api emulator.Config) *world {
 // newBareWorld is a world whose topics do not exist yet.
 func newBareWorld(t testing.TB, api emulator.Config) *world {
 	t.Helper()
-	at := newPlace(t)
+	return newWorldAt(t, newPlace(t), api)
+}
+
+func newWorldAt(t testing.TB, at place, api emulator.Config) *world {
+	t.Helper()
 	e, err := emulator.New(api)
 	must(t, err)
 	must(t, e.Start(t.Context()))
@@ -208,9 +212,9 @@ type member struct {
 	done chan error
 }
 
-func (w *world) run(cfg connector.Config) *member {
+func (w *world) run(cfg connector.Config, opts ...connector.Option) *member {
 	w.t.Helper()
-	c, err := connector.New(cfg)
+	c, err := connector.New(cfg, opts...)
 	must(w.t, err)
 	ctx, stop := context.WithCancel(context.WithoutCancel(w.t.Context()))
 	m := &member{Connector: c, stop: stop, done: make(chan error, 1)}

@@ -37,10 +37,13 @@ func (r FetchRequest) op() string {
 // CodeUnknownTopic; other failures are returned as they come.
 func (c *Client) Fetch(ctx context.Context, req FetchRequest) (Fetched, error) {
 	var out Fetched
+	attempts := 0
 	err := ifNew.retry(ctx, func() (err error) {
+		attempts++
 		out, err = c.fetch(ctx, req)
 		return wrap(ctx, req.op(), err)
 	})
+	out.Missed = attempts > 1
 	return out, err
 }
 

@@ -70,6 +70,8 @@ type Fetched struct {
 	LastStable    int64
 	HighWatermark int64
 	LogStart      int64
+	// Missed: the topic could not be found at first, so it may be another one now.
+	Missed bool
 
 	batches int // in the answer
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
 )
 
 const (
@@ -40,15 +42,33 @@ func within(deadline time.Time) patience {
 // ctx has ended, that error has CodeCanceled.
 func (p patience) retry(ctx context.Context, do func() error) error {
 	start := time.Now()
+	answer := "" // the last that a broker gave
 	for delay := retryBase; ; delay = min(2*delay, retryCap) {
 		err := do()
 		if err == nil || time.Since(start) >= p.limit(CodeOf(err)) {
-			return err
+			return afterAnswer(err, answer)
+		}
+		if said, ok := errors.AsType[kafkago.Error](err); ok {
+			answer = said.Error()
 		}
 		if !wait(ctx, delay) {
 			return canceled(ctx, err)
 		}
 	}
+}
+
+// afterAnswer adds to a last attempt that nobody answered what a broker had said
+// before: that names the trouble, and a time limit does not. It is text only,
+// because what may have become of the last attempt is still not known.
+func afterAnswer(err error, answer string) error {
+	e, plain := err.(*Error) //nolint:errorlint // one that wraps it says more, and stays
+	if !plain || answer == "" {
+		return err
+	}
+	if _, said := errors.AsType[kafkago.Error](err); said {
+		return err
+	}
+	return &Error{Code: e.Code, Op: e.Op, Err: fmt.Errorf("%w (before: %s)", e.Err, answer)}
 }
 
 func (p patience) limit(code ErrorCode) time.Duration {

@@ -50,6 +50,35 @@ func (c *Client) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 	})
 }
 
+// TopicSettings are those settings of a topic that are asked for, as the broker
+// applies them, its defaults included. One that it does not know is left out.
+// CodeDenied where the right to describe the topic's configuration is missing.
+func (c *Client) TopicSettings(ctx context.Context, topic string, names ...string) (map[string]string, error) {
+	op := "settings of " + topic
+	out := map[string]string{}
+	err := brieflyIfNew.retry(ctx, func() error {
+		res, err := c.api.DescribeConfigs(ctx, &kafkago.DescribeConfigsRequest{
+			Resources: []kafkago.DescribeConfigRequestResource{{
+				ResourceType: kafkago.ResourceTypeTopic, ResourceName: topic, ConfigNames: names,
+			}},
+		})
+		if err != nil {
+			return wrap(ctx, op, err)
+		}
+		for _, r := range res.Resources {
+			if r.ResourceName != topic {
+				continue
+			}
+			for _, e := range r.ConfigEntries {
+				out[e.ConfigName] = e.ConfigValue
+			}
+			return wrap(ctx, op, r.Error)
+		}
+		return wrap(ctx, op, errUncovered)
+	})
+	return out, err
+}
+
 // Partitions is the number of partitions of a topic. CodeUnknownTopic where it
 // does not exist.
 func (c *Client) Partitions(ctx context.Context, topic string) (int, error) {

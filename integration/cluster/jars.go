@@ -23,7 +23,7 @@ const (
 	// Version is the Apache Kafka that tests run.
 	Version = "4.2.0"
 
-	startTimeout = 90 * time.Second
+	startTimeout = 5 * time.Minute
 	stopTimeout  = 60 * time.Second
 	pollEvery    = 100 * time.Millisecond
 	// adminListener is plain and for the cluster's own talk and its tests. What

@@ -1,0 +1,138 @@
+package connector
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/countersign/countersign/connector/kafka"
+)
+
+// unwellAfter is how long a lane may be held up before the connector is not
+// ready any more. No new call is made once a commit has taken as long.
+const unwellAfter = 5 * time.Second
+
+// What a lane asks of the brokers.
+const (
+	stepFence  = "cannot take the partition over"
+	stepFetch  = "cannot fetch"
+	stepCommit = "cannot commit"
+	noLease    = "the group's coordinator does not confirm the membership, so nothing is called"
+)
+
+// vitals are what a lane's session shows of the brokers. It is the session, with
+// an eye on how long each step takes to succeed.
+type vitals struct {
+	*kafka.Session
+	began time.Time
+
+	mu   sync.Mutex
+	held map[string]*held // by step
+}
+
+// held is a step that has not succeeded yet.
+type held struct {
+	since time.Time
+	err   error // of the last attempt that ended; nil: none has
+}
+
+func newVitals(s *kafka.Session, now time.Time) *vitals {
+	return &vitals{Session: s, began: now, held: map[string]*held{}}
+}
+
+func (v *vitals) begin(step string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.held[step] == nil {
+		v.held[step] = &held{since: time.Now()}
+	}
+}
+
+func (v *vitals) end(step string, err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	switch kafka.CodeOf(err) {
+	case kafka.CodeUnavailable, kafka.CodeDenied, kafka.CodeUnknownTopic:
+		if h := v.held[step]; h != nil {
+			h.err = err
+		}
+	default:
+		// Done, or over for a reason that ends the lane.
+		delete(v.held, step)
+	}
+}
+
+// unwell says what has held the lane up for too long, and since when; empty:
+// nothing.
+func (v *vitals) unwell(now time.Time) (why string, since time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, step := range []string{stepCommit, stepFetch, stepFence} {
+		h := v.held[step]
+		switch {
+		case h == nil || now.Sub(h.since) < unwellAfter:
+		case h.err == nil:
+			return fmt.Sprintf("partition %d: %s: no answer", v.Partition(), step), h.since
+		default:
+			return fmt.Sprintf("partition %d: %s: %v", v.Partition(), step, h.err), h.since
+		}
+	}
+	if now.Sub(v.began) > unwellAfter && v.Lease().Left() <= 0 {
+		return fmt.Sprintf("partition %d: %s", v.Partition(), noLease), v.began
+	}
+	return "", time.Time{}
+}
+
+// Fence implements transactor.
+func (v *vitals) Fence(ctx context.Context) error {
+	v.begin(stepFence)
+	err := v.Session.Fence(ctx)
+	v.end(stepFence, err)
+	return err
+}
+
+// Fetch implements source.
+func (v *vitals) Fetch(ctx context.Context, offset int64, maxBytes int, maxWait time.Duration) (kafka.Fetched, error) {
+	v.begin(stepFetch)
+	out, err := v.Session.Fetch(ctx, offset, maxBytes, maxWait)
+	v.end(stepFetch, err)
+	return out, err
+}
+
+// Transact implements transactor.
+func (v *vitals) Transact(ctx context.Context, msgs []kafka.Message, pos kafka.Position) error {
+	v.begin(stepCommit)
+	err := v.Session.Transact(ctx, msgs, pos)
+	v.end(stepCommit, err)
+	return err
+}
+
+// Produce implements sink.
+func (v *vitals) Produce(ctx context.Context, msgs []kafka.Message) error {
+	v.begin(stepCommit)
+	err := v.Session.Produce(ctx, msgs)
+	v.end(stepCommit, err)
+	return err
+}
+
+// Commit implements sink.
+func (v *vitals) Commit(ctx context.Context, pos kafka.Position) error {
+	v.begin(stepCommit)
+	err := v.Session.Commit(ctx, pos)
+	v.end(stepCommit, err)
+	return err
+}
+
+// unwell is what has held up one of the lanes the longest.
+func (c *Connector) unwell(now time.Time) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	worst, first := "", now
+	for v := range c.vitals {
+		if why, since := v.unwell(now); why != "" && since.Before(first) {
+			worst, first = why, since
+		}
+	}
+	return worst
+}
