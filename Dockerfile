@@ -19,7 +19,7 @@ ARG COMMIT=
 ENV CGO_ENABLED=0 GOTOOLCHAIN=local
 WORKDIR /src
 COPY . .
-RUN mkdir -p /owned/countersign /rootfs/usr/local/bin /rootfs/etc/ssl/certs /rootfs/etc/countersign \
+RUN mkdir -p /owned/countersign /rootfs/usr/local/bin /rootfs/etc/ssl/certs /rootfs/etc/countersign /rootfs/var/lib \
  && mkdir -m 1777 /rootfs/tmp \
  && cp /etc/ssl/certs/ca-certificates.crt /rootfs/etc/ssl/certs/ \
  && cp LICENSE /rootfs/etc/countersign/ \

@@ -133,12 +133,19 @@ kafka-image: kafka-jars ## Build the local Kafka image, where none can be pulled
 	integration/image/build.sh "$$(integration/jars/fetch.sh)"
 
 .PHONY: monitoring-check
-monitoring-check: build ## Run the alert rules and every query of the dashboard on a real Prometheus
+monitoring-check: ## Run the alert rules and every query of the dashboard on a real Prometheus
 	.ci/monitoring
 
 .PHONY: containers
 containers: ## The integration tests in a container, then Compose up, smoke and down: all from local images
 	.ci/containers
+REQUESTS ?= 25000
+BENCHROUNDS ?= 3
+
+.PHONY: bench-kafka
+bench-kafka: ## Measure the connector on Apache Kafka beside simpler loops (REQUESTS=25000 BENCHROUNDS=3 ARGS=-help)
+	go build -o .bin/benchkafka ./internal/benchkafka
+	KAFKA_LIBS=$${KAFKA_LIBS:-$$(integration/jars/fetch.sh)} .bin/benchkafka -requests $(REQUESTS) -rounds $(BENCHROUNDS) $(ARGS)
 
 .PHONY: scale
 scale: kafka-jars ## Measure 1 to 64 partitions and 1 to 8 members on Apache Kafka (ARGS=-scale.partitions=8)

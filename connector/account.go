@@ -50,10 +50,9 @@ type account struct {
 	state        gobreaker.State
 	refused      bool // the credentials
 	refusedAt    time.Time
-	refusals     int            // in a row, for the pause between probes
-	reopened     int            // times in a row that the breaker opened again in its trial
-	waiting      map[int]func() // what to call when the account becomes blocked
-	nextWaiting  int
+	refusals     int           // in a row, for the pause between probes
+	reopened     int           // times in a row that the breaker opened again in its trial
+	blocks       chan struct{} // closed, and made anew, when the account becomes blocked
 	blockedSince time.Time
 	blockedTotal time.Duration
 	freeSince    time.Time // of the last end of a block
@@ -74,7 +73,7 @@ func newAccount(name string, cfg AccountConfig, c caller, l *ratelimit.Limiter, 
 	a := &account{
 		name: name, caller: c, limiter: l, open: cfg.Breaker.Open,
 		concurrency: cfg.Rate.Concurrency, timeout: cfg.Timeout, log: log.With("account", name), stats: st, metrics: st.metrics.account(name), changed: changed,
-		wake: make(chan struct{}, 1), waiting: map[int]func(){},
+		wake: make(chan struct{}, 1), blocks: make(chan struct{}),
 	}
 	b := cfg.Breaker
 	a.breaker = gobreaker.NewTwoStepCircuitBreaker[struct{}](gobreaker.Settings{
@@ -128,9 +127,8 @@ func (a *account) update(change func()) {
 	switch {
 	case before == notBlocked && after != notBlocked:
 		a.blockedSince = now
-		for _, tell := range a.waiting {
-			tell()
-		}
+		close(a.blocks)
+		a.blocks = make(chan struct{})
 	case before != notBlocked && after == notBlocked:
 		a.blockedTotal += now.Sub(a.blockedSince)
 		a.freeSince = now
@@ -235,19 +233,11 @@ func (a *account) slots() int {
 	return a.concurrency
 }
 
-// whenBlocked calls tell, which must not block, once the account becomes
-// blocked, unless the returned function is called first.
-func (a *account) whenBlocked(tell func()) (forget func()) {
+// whenBlocked is closed once the account becomes blocked after now.
+func (a *account) whenBlocked() <-chan struct{} {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	id := a.nextWaiting
-	a.nextWaiting++
-	a.waiting[id] = tell
-	return func() {
-		a.mu.Lock()
-		delete(a.waiting, id)
-		a.mu.Unlock()
-	}
+	return a.blocks
 }
 
 func (a *account) remember(t probeTarget) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/countersign/countersign/connector/challenge"
 	"github.com/countersign/countersign/connector/challenge/read"
+	"github.com/countersign/countersign/ratelimit"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -161,9 +162,6 @@ func (a *account) lastLook(mayCall context.Context, t task) (kind endKind, why s
 	return endCalled, ""
 }
 
-// errAccountBlocked ends a wait for the rate limit.
-var errAccountBlocked = errors.New("the account is blocked")
-
 // errListStopped ends a list whose next page must not be asked for.
 var errListStopped = errors.New("the list was stopped between two pages")
 
@@ -171,26 +169,20 @@ var errListStopped = errors.New("the list was stopped between two pages")
 // the account is blocked: what waits behind a block would only keep the probe
 // from its turn. It returns endCalled if the call may be made, and else why not.
 func (a *account) acquire(mayCall context.Context, t task) (release func(), kind endKind) {
-	ctx := mayCall
+	left := time.Duration(0)
 	if !t.look {
-		left := deadline(t.entry).Sub(a.now())
-		if left <= 0 {
+		if left = deadline(t.entry).Sub(a.now()); left <= 0 {
 			return nil, endExpired
 		}
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, left)
-		defer cancel()
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer a.whenBlocked(func() { cancel(errAccountBlocked) })()
-	release, err := a.limiter.Acquire(ctx)
+	stop := a.whenBlocked()
+	release, err := a.limiter.AcquireUntil(mayCall, ratelimit.Until{Stop: stop, Left: left})
 	switch {
 	case err == nil:
 		return release, endCalled
 	case mayCall.Err() != nil:
 		return nil, endInterrupted
-	case t.look, errors.Is(context.Cause(ctx), errAccountBlocked), a.blocked() != notBlocked:
+	case t.look, errors.Is(err, context.Canceled), a.blocked() != notBlocked:
 		return nil, endParked // the account may be free again by now, and is then served at once
 	default:
 		return nil, endExpired

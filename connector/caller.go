@@ -39,6 +39,7 @@ type answer struct {
 	headers    map[string]string // signature headers
 	requestID  string
 	date       time.Time
+	sid        string // of challenge, where who read the answer has said it
 }
 
 // Headers of the API that travel in results (API specification: fetch and
@@ -188,18 +189,19 @@ func single(res *read.Response) answer {
 	if res == nil {
 		return answer{}
 	}
-	a := answer{challenge: res.Raw, requestID: res.RequestID, date: res.Date}
-	for name, value := range map[string]string{
-		headerSignatureFields:    res.SignatureFields,
-		headerChallengeSignature: res.ChallengeSignature,
-	} {
-		if value == "" {
-			continue
-		}
-		if a.headers == nil {
-			a.headers = map[string]string{}
-		}
-		a.headers[name] = value
-	}
+	a := answer{challenge: res.Raw, requestID: res.RequestID, date: res.Date, sid: res.Challenge.SID}
+	a.keep(headerSignatureFields, res.SignatureFields)
+	a.keep(headerChallengeSignature, res.ChallengeSignature)
 	return a
+}
+
+// keep adds a header that the answer has.
+func (a *answer) keep(name, value string) {
+	if value == "" {
+		return
+	}
+	if a.headers == nil {
+		a.headers = map[string]string{}
+	}
+	a.headers[name] = value
 }

@@ -43,6 +43,8 @@ type Config struct {
 // KafkaConfig names the brokers, the consumer group and the topics.
 type KafkaConfig struct {
 	Brokers          []string      `yaml:"brokers"`           // host:port, at least one
+	TLS              TLSConfig     `yaml:"tls"`               // of the connections to the brokers
+	SASL             SASLConfig    `yaml:"sasl"`              // who this is to the brokers
 	Group            string        `yaml:"group"`             // consumer group; empty: countersign
 	ClientID         string        `yaml:"client_id"`         // empty: countersign
 	Topics           TopicsConfig  `yaml:"topics"`            // names

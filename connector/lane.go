@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	oteltrace "go.opentelemetry.io/otel/trace"
@@ -80,7 +81,9 @@ type lane struct {
 	pending       position // that the commit under way carries
 	pendingBooks  []seenEntry
 	commitSpan    oteltrace.Span // of the commit under way; nil: not traced
-	lastCommit    time.Time
+	lastCommit    time.Time      // when the last commit began
+	lastEnd       time.Time      // when it ended
+	lastGroup     int            // how many records it carried
 	draining      bool
 	abandoned     int   // records whose call or commit was given up
 	fatal         error // why the lane ends by itself once it has drained
@@ -89,12 +92,14 @@ type lane struct {
 	wake     chan struct{} // room in the budget, or an account changed; capacity 1
 	ask      chan int64    // capacity 1, and at most one is under way
 	fetched  chan fetchEnd
+	tasks    chan task // to a worker that waits for one
 	ends     chan attemptEnd
 	commits  chan error
 	statuses chan chan LaneStatus
 	begun    chan struct{} // closed once statuses are answered
 	gone     chan struct{} // closed when run returns
 	workers  sync.WaitGroup
+	spare    atomic.Int64 // workers that wait for a task
 
 	// What workers do, bound to the contexts of run.
 	attempt func(t task) attemptEnd
@@ -126,6 +131,7 @@ func newLane(cfg laneConfig, partition int, d laneDeps) *lane {
 		wake:      make(chan struct{}, 1),
 		ask:       make(chan int64, 1),
 		fetched:   make(chan fetchEnd),
+		tasks:     make(chan task),
 		ends:      make(chan attemptEnd),
 		commits:   make(chan error),
 		statuses:  make(chan chan LaneStatus),
@@ -167,6 +173,7 @@ func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 		giveUpCalls()
 		giveUpCommit()
 		stopFetching()
+		close(l.tasks)
 		l.cfg.budget.forget(l.wake)
 		l.collect()
 	}()
@@ -211,6 +218,7 @@ func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 			}
 		case end := <-l.ends:
 			l.attemptEnded(end)
+			l.takeEnds()
 		case err := <-l.commits:
 			if stop, err := l.commitEnded(err); stop {
 				return err
@@ -249,6 +257,9 @@ func (l *lane) arm(timer *time.Timer) {
 	d := time.Hour
 	if at, ok := l.timers.next(); ok && !l.draining {
 		d = max(0, time.Until(at))
+	}
+	if wait := l.gathers(time.Now()); wait > 0 && !l.commitBusy {
+		d = min(d, wait)
 	}
 	if (l.unleased || l.ledger.full()) && !l.draining {
 		d = min(d, leaseWatch)

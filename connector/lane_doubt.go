@@ -108,7 +108,7 @@ func (l *lane) nextLook(t task, now time.Time) (task, bool) {
 	e, ev, p := t.entry, l.looks.of(t.entry), l.patience(t.entry.acct)
 	switch c, like := ev.match(e); like {
 	case alike:
-		l.finish(adopted(e, answer{challenge: c.Raw, requestID: ev.requestID}, now), now)
+		l.finish(adopted(e, answer{challenge: c.Raw, requestID: ev.requestID, sid: c.SID}, now), now)
 		return t, false
 	case odd:
 		l.finish(ambiguous(e, "the API shows challenge "+c.SID+" with its marker, but with another factor, text or time", now), now)

@@ -312,3 +312,48 @@ func TestLaneOutOfRange(t *testing.T) {
 		}
 	})
 }
+
+// Under load a commit carries what has ended in a while, and with little to do
+// each outcome is committed at once.
+func TestBusyLaneGathers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		const each = 100 * time.Millisecond
+		r.api.answer = func(context.Context, *schemas.Request, int) (answer, error) {
+			pass(each)
+			return okAnswer(), nil
+		}
+		const takes = 10 * time.Millisecond
+		r.log.commitErr = func() error { pass(takes); return nil }
+		const records = 1000
+		for i := range records {
+			id := fmt.Sprintf("r%05d", i)
+			r.log.add(id, createEvent(t, id, "identity-"+id), 0)
+		}
+		began := time.Now()
+		r.start()
+		for r.log.offset().Offset < records {
+			pass(each)
+			synctest.Wait()
+		}
+		took := time.Since(began)
+		if most := int(took/(gatherFor+takes)) + 10; r.log.commits > most {
+			t.Errorf("%d commits in %v, want at most %d", r.log.commits, took, most)
+		}
+		for i := range 5 {
+			id := fmt.Sprintf("single-%d", i)
+			r.log.add(id, createEvent(t, id, "identity-"+id), 0)
+			before := r.log.commits
+			pass(each + takes + time.Millisecond)
+			synctest.Wait()
+			if r.log.offset().Offset != records+int64(i)+1 {
+				t.Errorf("record %d is not committed a millisecond after its call and a commit", i)
+			}
+			if r.log.commits == before {
+				t.Error("there was no commit")
+			}
+			pass(time.Second)
+		}
+		r.mustEnd()
+	})
+}

@@ -4,7 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
+	"strings"
 	"time"
 
 	"github.com/countersign/countersign/schemas"
@@ -70,14 +70,12 @@ func (s seenID) same(other seenID) bool {
 	return equal && s == other
 }
 
-var challengeSIDPattern = regexp.MustCompile(`^YC[0-9a-fA-F]{32}$`)
-
 // entry is what the ledger topic holds of s, under the key of its IDHash. A SID
 // that is none, which only an API gone astray would answer with, is left out:
 // the contract of the topic refuses it, and no answer may hold up a commit.
 func (s seenID) entry(id hash) schemas.LedgerEntry {
 	sid := s.sid
-	if !challengeSIDPattern.MatchString(sid) {
+	if !isChallengeSID(sid) {
 		sid = ""
 	}
 	e := schemas.LedgerEntry{
@@ -89,6 +87,12 @@ func (s seenID) entry(id hash) schemas.LedgerEntry {
 		e.CalledSince = &since
 	}
 	return e
+}
+
+func isChallengeSID(sid string) bool {
+	digits, ok := strings.CutPrefix(sid, sidPrefix)
+	_, err := hex.DecodeString(digits)
+	return ok && len(digits) == 32 && err == nil
 }
 
 // seenOf reads an entry; false where its hashes are none.

@@ -5,8 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	stdhash "hash"
 	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/countersign/countersign/connector/challenge/read"
@@ -23,7 +25,7 @@ import (
 // It is never changed after newMarker and safe for concurrent use.
 type marker struct {
 	deployment string
-	ids        []byte // key of id hashes, the same for all accounts, or an id would be new on each
+	ids        *keyed // of ids, the same for all accounts, or an id would be new on each
 	accounts   map[string]accountMarker
 	sole       string // name of the only account, which a request may leave out
 }
@@ -31,8 +33,8 @@ type marker struct {
 // accountMarker holds what belongs to one account.
 type accountMarker struct {
 	sid  string // empty: an account that is not configured
-	body []byte // key of fingerprints
-	mark []byte // key of marks
+	body *keyed // of fingerprints
+	mark *keyed // of marks
 }
 
 // hash is a keyed hash, cut to 128 bits.
@@ -47,8 +49,9 @@ func newMarker(cfg Config) *marker {
 	if secret == "" {
 		secret = unkeyed
 	}
-	derive := func(purpose, accountSID string) []byte {
-		return sum([]byte(secret), []byte("countersign.1 key"), []byte(purpose), []byte(cfg.Recovery.Deployment), []byte(accountSID))
+	root := newKeyed([]byte(secret))
+	derive := func(purpose, accountSID string) *keyed {
+		return newKeyed(root.sum([]byte("countersign.1 key"), []byte(purpose), []byte(cfg.Recovery.Deployment), []byte(accountSID)))
 	}
 	m := &marker{deployment: cfg.Recovery.Deployment, ids: derive("id", ""), accounts: map[string]accountMarker{}}
 	for name, account := range cfg.Accounts {
@@ -65,11 +68,11 @@ func newMarker(cfg Config) *marker {
 }
 
 // idHash is what the ledger knows a request id by.
-func (m *marker) idHash(id string) hash { return hash(sum(m.ids, []byte(id))[:len(hash{})]) }
+func (m *marker) idHash(id string) hash { return hash(m.ids.sum([]byte(id))[:len(hash{})]) }
 
 // record is what the ledger knows a record by, beside its coordinates.
 func (m *marker) record(h recordHash) recordHash {
-	return recordHash(sum(m.ids, []byte("record"), h[:])[:len(h)])
+	return recordHash(m.ids.sum([]byte("record"), h[:])[:len(h)])
 }
 
 // body is the fingerprint of everything in the request that decides what is
@@ -79,14 +82,16 @@ func (m *marker) record(h recordHash) recordHash {
 // account counts by its SID, so that it may be renamed.
 func (m *marker) body(req *schemas.Request) hash {
 	account := m.account(req)
-	return hash(sum(account.body, canonical(req, account.sid))[:len(hash{})])
+	return hash(account.body.sum(canonical(req, account.sid))[:len(hash{})])
 }
 
 // mark is what a created challenge carries in its hidden details: 43 characters
 // of the URL alphabet of base64.
-func (m *marker) mark(req *schemas.Request) string {
-	body := m.body(req)
-	return base64.RawURLEncoding.EncodeToString(sum(m.account(req).mark, []byte(m.deployment), []byte(req.ID), body[:]))
+func (m *marker) mark(req *schemas.Request) string { return m.markOf(req, m.body(req)) }
+
+// markOf is mark for a request whose fingerprint is known.
+func (m *marker) markOf(req *schemas.Request, body hash) string {
+	return base64.RawURLEncoding.EncodeToString(m.account(req).mark.sum([]byte(m.deployment), []byte(req.ID), body[:]))
 }
 
 func (m *marker) account(req *schemas.Request) accountMarker {
@@ -117,10 +122,20 @@ func carriesMark(hidden read.Properties, mark string) bool {
 	return ok && hmac.Equal([]byte(text), []byte(mark))
 }
 
+// keyed is HMAC-SHA-256 under one key. Each record takes five sums, so what the
+// key has made of the hash is kept. It is safe for concurrent use.
+type keyed struct{ idle sync.Pool }
+
+func newKeyed(key []byte) *keyed {
+	return &keyed{idle: sync.Pool{New: func() any { return hmac.New(sha256.New, key) }}}
+}
+
 // sum is HMAC-SHA-256 over parts, each with its length before it, so that no two
 // lists of parts are the same message.
-func sum(key []byte, parts ...[]byte) []byte {
-	h := hmac.New(sha256.New, key)
+func (k *keyed) sum(parts ...[]byte) []byte {
+	h := k.idle.Get().(stdhash.Hash)
+	defer k.idle.Put(h)
+	h.Reset()
 	var length [8]byte
 	for _, part := range parts {
 		binary.BigEndian.PutUint64(length[:], uint64(len(part)))

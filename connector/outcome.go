@@ -140,6 +140,9 @@ func (o *outcome) seen() (seenID, bool) {
 }
 
 func challengeSID(o *outcome) string {
+	if o.answer.sid != "" {
+		return o.answer.sid // to read the answer once more costs as much as all else that is done with it
+	}
 	var c struct {
 		SID string `json:"sid"`
 	}

@@ -71,7 +71,10 @@ func validate(ctx context.Context, doc []byte, secrets map[string]string, probe 
 	if err != nil || !probe {
 		return nil, err
 	}
-	client, err := kafka.NewClient(kafka.Config{Brokers: cfg.Kafka.Brokers, ClientID: cfg.Kafka.ClientID})
+	if faults := cfg.Kafka.CheckFiles(); len(faults) > 0 {
+		return faults, nil
+	}
+	client, err := kafka.NewClient(cfg.Kafka.Client(nil))
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"fmt"
@@ -76,6 +77,19 @@ func New(cfg Config) (*Limiter, error) {
 // already, nothing is taken and the error is an *Error of CodeEnded that wraps
 // ctx's error.
 func (l *Limiter) Acquire(ctx context.Context) (release func(), err error) {
+	return l.AcquireUntil(ctx, Until{})
+}
+
+// Until bounds a wait besides its context, and costs less than a context made for
+// the wait. The zero value bounds nothing.
+type Until struct {
+	Stop <-chan struct{} // closed: the wait ends as by context.Canceled; nil: never
+	Left time.Duration   // after it the wait ends as by context.DeadlineExceeded; zero: never
+}
+
+// AcquireUntil is Acquire that waits no longer than u says. What needs no wait is
+// taken whatever u says.
+func (l *Limiter) AcquireUntil(ctx context.Context, u Until) (release func(), err error) {
 	if err := ctx.Err(); err != nil {
 		return nil, ended(err)
 	}
@@ -91,14 +105,25 @@ func (l *Limiter) Acquire(ctx context.Context) (release func(), err error) {
 	if l.waiting.Len() == 1 {
 		l.poke(now)
 	}
+	var late <-chan time.Time
+	if u.Left > 0 {
+		timer := time.NewTimer(u.Left)
+		defer timer.Stop()
+		late = timer.C
+	}
 	for {
 		l.mu.Unlock()
+		var over error
 		select {
 		case <-turn:
 		case <-ctx.Done():
+		case <-u.Stop:
+			over = context.Canceled
+		case <-late:
+			over = context.DeadlineExceeded
 		}
 		l.mu.Lock()
-		if err := ctx.Err(); err != nil {
+		if err := cmp.Or(ctx.Err(), over); err != nil {
 			return nil, ended(err)
 		}
 		now = time.Now()

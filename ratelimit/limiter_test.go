@@ -285,3 +285,27 @@ func TestNewcomersQueue(t *testing.T) {
 		}
 	})
 }
+
+func TestAcquireUntil(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := limiter(t, ratelimit.Config{Concurrency: 1})
+		stop := make(chan struct{})
+		release, err := l.AcquireUntil(t.Context(), ratelimit.Until{Stop: stop, Left: time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if _, err := l.AcquireUntil(t.Context(), ratelimit.Until{Left: time.Second}); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != time.Second {
+			t.Errorf("got %v after %v", err, time.Since(began))
+		}
+		time.AfterFunc(time.Minute, func() { close(stop) })
+		if _, err := l.AcquireUntil(t.Context(), ratelimit.Until{Stop: stop}); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		release()
+		// What needs no wait is not refused, and nobody is left in the queue.
+		if _, err := l.AcquireUntil(t.Context(), ratelimit.Until{Stop: stop}); err != nil || l.Snapshot().Waiting != 0 {
+			t.Errorf("got %v, %d waiting", err, l.Snapshot().Waiting)
+		}
+	})
+}

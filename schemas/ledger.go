@@ -2,6 +2,7 @@ package schemas
 
 import (
 	"math"
+	"strings"
 	"time"
 )
 
@@ -43,8 +44,24 @@ func (e LedgerEntry) Encode() ([]byte, error) {
 		w.time("called_since", *e.CalledSince)
 	}
 	w.close()
+	if e.plain() {
+		return w.buf, nil
+	}
 	_, err := DecodeLedgerEntry(w.buf)
 	return encoded(w.buf, err)
+}
+
+// plain reports that the entry's bytes surely decode: by their rules, and for a
+// topic and times that need no thought. Reading back what was written costs five
+// times as much as writing it, and every outcome has its entry.
+func (e *LedgerEntry) plain() bool {
+	ordinary := func(t time.Time) bool { return t.Year() > 1970 && t.Year() < 9999 }
+	return (e.Version == "" || e.Version == Version) &&
+		hashRule(e.IDHash) == "" && hashRule(e.Body) == "" && shortHashRule(e.Record) == "" &&
+		outcomeRule(string(e.Outcome)) == "" && (e.ChallengeSID == "" || challengeRule(e.ChallengeSID) == "") &&
+		0 < len(e.Topic) && len(e.Topic) < 250 && !strings.ContainsFunc(e.Topic, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) &&
+		e.Partition >= 0 && e.Partition <= MaxCount && e.Offset >= 0 &&
+		ordinary(e.At) && (e.CalledSince == nil || ordinary(*e.CalledSince))
 }
 
 // DecodeLedgerEntry reads the value of a ledger record. The error, if any, is a

@@ -71,7 +71,7 @@ func (t *tree) text(n *node) string {
 func (t *tree) span(n *node) []byte { return t.data[n.start:n.end] }
 
 // smallObject is up to how many members names are compared pair by pair.
-const smallObject = 16
+const smallObject = 24
 
 // markRepeats flags the members of an object whose name stood there before.
 func (t *tree) markRepeats(at int32) {

@@ -60,6 +60,9 @@ func (p *CreateParams) check() *read.CallError {
 		return invalid("fields: %d are more than %d", len(p.Fields), MaxFields)
 	}
 	for i, f := range p.Fields {
+		if isPlain(f.Label) && len(f.Label) <= MaxLabel && isPlain(f.Value) && len(f.Value) <= MaxValue {
+			continue
+		}
 		if err := checkText(fmt.Sprintf("fields[%d].label", i), f.Label, 0, MaxLabel); err != nil {
 			return err
 		}

@@ -29,7 +29,7 @@ type delivery struct {
 
 // newDelivery cuts the messages into batches. One that is larger than any
 // batch may be is poison before anything is sent.
-func newDelivery(ctx context.Context, p *producer, msgs []Message, places []place) (*delivery, error) {
+func newDelivery(ctx context.Context, p *producer, msgs []Message, places []place) *delivery {
 	d := &delivery{
 		p: p, msgs: slices.Clone(msgs), places: places,
 		queues: map[place][][]int{}, poison: &PoisonError{}, left: map[int]bool{},
@@ -43,10 +43,7 @@ func newDelivery(ctx context.Context, p *producer, msgs []Message, places []plac
 		}
 		size := m.Size()
 		if size > MaxMessageBytes {
-			exact, err := encodeBatch([]protocol.Record{toRecord(m)}, stamp{})
-			if err != nil {
-				return nil, &Error{Code: CodeInvalid, Op: "produce", Err: err}
-			}
+			exact := encodeBatch([]*Message{m}, stamp{}, now)
 			if len(exact)-sizePrefix > MaxMessageBytes {
 				d.refuse(i, atPlace(ctx, at, fmt.Errorf("%d bytes: %w", len(exact)-sizePrefix, kafkago.MessageSizeTooLarge)))
 				continue
@@ -61,7 +58,7 @@ func newDelivery(ctx context.Context, p *producer, msgs []Message, places []plac
 		}
 		d.queues[at], sizes[at] = append(queue, []int{i}), size
 	}
-	return d, nil
+	return d
 }
 
 func atPlace(ctx context.Context, at place, err error) error {
@@ -162,9 +159,7 @@ func (d *delivery) pack(ctx context.Context, deadline time.Time) ([]parcel, erro
 			}}
 			byLeader[leader] = to
 		}
-		if err := d.add(to, at); err != nil {
-			return nil, err
-		}
+		d.add(to, at)
 	}
 	var out []parcel
 	for _, to := range byLeader {
@@ -184,18 +179,15 @@ func sortedPlaces(queues map[place][][]int) []place {
 	return out
 }
 
-func (d *delivery) add(to *parcel, at place) error {
+func (d *delivery) add(to *parcel, at place) {
 	head := d.queues[at][0]
-	records := make([]protocol.Record, len(head))
+	msgs := make([]*Message, len(head))
 	for i, index := range head {
-		records[i] = toRecord(&d.msgs[index])
+		msgs[i] = &d.msgs[index]
 	}
-	raw, err := encodeBatch(records, stamp{
+	raw := encodeBatch(msgs, stamp{
 		producer: d.p.id, epoch: d.p.epoch, sequence: d.p.next[at], transactional: d.p.txn != "",
-	})
-	if err != nil {
-		return &Error{Code: CodeInvalid, Op: "produce", Err: err}
-	}
+	}, time.Now())
 	topics := to.req.Topics
 	if n := len(topics); n == 0 || topics[n-1].Topic != at.topic {
 		topics = append(topics, rawproduce.RequestTopic{Topic: at.topic})
@@ -205,7 +197,6 @@ func (d *delivery) add(to *parcel, at place) error {
 		Partition: int32(at.partition), RecordSet: protocol.RawRecordSet{Reader: bytes.NewReader(raw)},
 	})
 	to.req.Topics, to.sent = topics, append(to.sent, at)
-	return nil
 }
 
 // send returns what became of every batch of a parcel.
@@ -220,7 +211,7 @@ func (d *delivery) send(ctx context.Context, to parcel, deadline time.Time) map[
 	}
 	for _, t := range res.(*produce.Response).Topics {
 		for _, p := range t.Partitions {
-			out[place{t.Topic, int(p.Partition)}] = d.p.said(p.ErrorCode)
+			out[place{t.Topic, int(p.Partition)}] = d.p.client.lacking(d.p.said(p.ErrorCode), onTopic("Write", t.Topic), onTxn(d.p.txn))
 		}
 	}
 	for _, at := range to.sent {

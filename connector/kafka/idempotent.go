@@ -38,10 +38,7 @@ func (s *Session) Produce(ctx context.Context, msgs []Message) error {
 	if err := p.tidy(ctx); err != nil {
 		return &UnwrittenError{Indexes: all, Err: err}
 	}
-	d, err := newDelivery(ctx, p, msgs, places)
-	if err != nil {
-		return err
-	}
+	d := newDelivery(ctx, p, msgs, places)
 	if err := d.run(ctx, time.Now().Add(briefly.unavailable)); err != nil {
 		again := slices.Clone(d.poison.Indexes) // refused, but not replaced yet
 		for i := range d.left {

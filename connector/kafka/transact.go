@@ -82,10 +82,7 @@ func (s *Session) transact(ctx context.Context, op string, msgs []Message, pos P
 	if err != nil {
 		return err
 	}
-	d, err := newDelivery(ctx, p, msgs, places)
-	if err != nil {
-		return err
-	}
+	d := newDelivery(ctx, p, msgs, places)
 	if err := p.tidy(ctx); err != nil {
 		return err
 	}

@@ -103,6 +103,16 @@ func (n *Node) ID() int { return n.id + 1 }
 // Addr is the address of its plain listener.
 func (n *Node) Addr() string { return n.listeners[adminListener] }
 
+// PID is its process, for who measures it; 0 while none runs.
+func (n *Node) PID() int {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.cmd == nil {
+		return 0
+	}
+	return n.cmd.Process.Pid
+}
+
 // Properties is the path of its server.properties, which counts at the next Start.
 func (n *Node) Properties() string { return n.file("server.properties") }
 

@@ -63,7 +63,10 @@ pass "the same $requests again: duplicates, no call"
 status=0
 inside send --wait --wait-timeout 2m --brokers kafka:9092 --operation fetch --service-sid "$service" --identity "$identity" \
   --challenge-sid YC00000000000000000000000000000000 >"$events.out" 2>&1 || status=$?
-[ "$status" -eq 1 ] && [ "$(count rejected)" -eq 1 ] || { cat "$events.out" >&2; fail "a challenge that is not there: exit code $status"; }
+if [ "$status" -ne 1 ] || [ "$(count rejected)" -ne 1 ]; then
+  cat "$events.out" >&2
+  fail "a challenge that is not there: exit code $status"
+fi
 pass 'a challenge that is not there: rejected, exit code 1'
 
 if [ -x bin/countersign ]; then

@@ -39,6 +39,8 @@ var mayImport = map[string][]string{
 
 	"internal/tracing": {"connector"},
 
+	"internal/authority":    {},
+	"internal/benchkafka":   {"connector", "connector/kafka", "integration/cluster", "internal/emulator", "schemas"},
 	"internal/broker":       {},
 	"internal/device":       {"internal/secret"},
 	"internal/emulator":     {"internal/secret"},
@@ -63,7 +65,7 @@ var speakers = map[string][]string{
 	"github.com/hashicorp/go-hclog":  {"plugin"},
 	"github.com/hashicorp/go-plugin": {"plugin"},
 	"github.com/prometheus":          {"cmd/countersign", "connector"},
-	"github.com/segmentio/kafka-go":  {"connector/kafka"},
+	"github.com/segmentio/kafka-go":  {"connector/kafka", "internal/benchkafka"}, // the latter to compete with it
 	"github.com/sony/gobreaker":      {"connector"},
 	"github.com/spf13/cobra":         {"cmd/countersign"},
 	"github.com/testcontainers":      {"integration/cluster"},
@@ -80,7 +82,7 @@ var speakers = map[string][]string{
 	"google.golang.org/protobuf": {"plugin", "plugin/pluginpb"},
 	"net/http": {
 		"cmd/countersign", "connector/challenge", "connector/challenge/internal/wire", "connector/challenge/read",
-		"internal/demo", "internal/device", "internal/emulator",
+		"internal/benchkafka", "internal/demo", "internal/device", "internal/emulator",
 	},
 
 	// The tests' own tools and judges are no part of the product.

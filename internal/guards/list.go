@@ -78,7 +78,7 @@ var guards = []guard{
 		cut{"recovery.go", "done = l.lease.Left() > 0 {", "done = true {"}),
 	lane("freshness after waits", "TestGuardFreshness",
 		cut{"attempt.go", "if why := tooLate(t.entry, a.now()); why != \"\" {", "if why := \"\"; why != \"\" {"},
-		cut{"attempt.go", "		if left <= 0 {\n			return nil, endExpired", "		if left = max(left, time.Minute); left <= 0 {\n			return nil, endExpired"}),
+		cut{"attempt.go", "if left = deadline(t.entry).Sub(a.now()); left <= 0 {", "if left = time.Minute; left <= 0 {"}),
 	lane("id in flight", "TestGuardInFlight",
 		cut{"ids.go", "return len(q) == 0 || q[0] == e", "return len(q) >= 0"}),
 	lane("id in the ledger", "TestDuplicates",

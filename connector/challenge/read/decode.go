@@ -76,9 +76,12 @@ func ParseChallenge(data []byte) (Challenge, error) {
 }
 
 func parseChallenge(data []byte, want Want) (Challenge, *CallError) {
-	var c Challenge
-	if err := json.Unmarshal(data, &c); err != nil {
-		return Challenge{}, badAnswer("not a challenge: %w", err)
+	c, plain := scanChallenge(data)
+	if !plain {
+		c = Challenge{}
+		if err := json.Unmarshal(data, &c); err != nil {
+			return Challenge{}, badAnswer("not a challenge: %w", err)
+		}
 	}
 	c.Raw = data
 	if err := c.check(); err != nil {
