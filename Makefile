@@ -22,6 +22,10 @@ DELIVERY ?= exactly_once
 FUZZTIME ?= 30s
 FAULTS ?= all
 BENCHTIME ?= 1s
+REQUESTS ?= 25000
+BENCHROUNDS ?= 3
+DURATION ?= 30m
+RATE ?= 50
 
 .PHONY: help
 help: ## This list
@@ -140,8 +144,6 @@ monitoring-check: ## Run the alert rules and every query of the dashboard on a r
 .PHONY: containers
 containers: ## The integration tests in a container, then Compose up, smoke and down: all from local images
 	.ci/containers
-REQUESTS ?= 25000
-BENCHROUNDS ?= 3
 
 .PHONY: bench-kafka
 bench-kafka: ## Measure the connector on Apache Kafka beside simpler loops (REQUESTS=25000 BENCHROUNDS=3 ARGS=-help)
@@ -152,9 +154,6 @@ bench-kafka: ## Measure the connector on Apache Kafka beside simpler loops (REQU
 scale: kafka-jars ## Measure 1 to 64 partitions and 1 to 8 members on Apache Kafka (ARGS=-scale.partitions=8)
 	go test ./integration/scale -run '^TestScale$$' -count=1 -v -timeout 1h -args -scale.run $(ARGS)
 
-DURATION ?= 30m
-RATE ?= 50
-
 .PHONY: soak
 soak: kafka-jars ## Steady load for long, members come and go: memory and goroutines stay flat (DURATION=30m RATE=50)
 	go test ./integration/scale -run '^TestSoak$$' -count=1 -v -timeout 6h -args -soak.for=$(DURATION) -soak.rate=$(RATE) $(ARGS)
@@ -162,6 +161,7 @@ soak: kafka-jars ## Steady load for long, members come and go: memory and gorout
 .PHONY: interop
 interop: kafka-jars ## kcat and Kafka's console tools at our topics, on Apache Kafka (needs kcat)
 	go test ./integration/interop -count=1 -v -timeout 15m -args -interop
+
 .PHONY: faults
 faults: ## Strike a cluster of three brokers, then count (FAULTS=all short leader-killed,full-stop...)
 	go test ./integration -run '^TestFaults$$' -count=1 -v -timeout 60m -args -faults=$(FAULTS)

@@ -31,7 +31,7 @@ func TestQuietSaysTheSameTroubleNowAndThen(t *testing.T) {
 		if n := lines(); n != 3 {
 			t.Errorf("%d lines for three troubles", n)
 		}
-		time.Sleep(quietFor)
+		<-time.After(quietFor)
 		log.Warn("cannot fetch", "error", refused)
 		if text := out.String(); !strings.Contains(text, "repeated=59") {
 			t.Errorf("%q does not say how often it happened between", text)

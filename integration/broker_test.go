@@ -111,10 +111,11 @@ func (p place) make(t testing.TB, requests int) {
 // clean leaves a broker that outlives the test as it was.
 func (p place) clean(t testing.TB) {
 	t.Helper()
-	p.remove(t, p.names()...)
+	p.discard(t, p.names()...)
 }
 
-func (p place) remove(t testing.TB, topics ...string) {
+// discard deletes topics, if they are there, from a broker that outlives the test.
+func (p place) discard(t testing.TB, topics ...string) {
 	t.Helper()
 	if shared == nil {
 		return

@@ -21,7 +21,7 @@ func (w *world) redriving() redrive.Config {
 		Topics: redrive.Topics{DeadLetters: w.topics.DeadLetters, Requests: w.topics.Requests, Parking: w.group + ".parked", Journal: w.group + ".redrives"},
 		Group:  w.group + "-redrive", NotAfter: 5 * time.Minute, ParkAfter: 2,
 	}
-	w.t.Cleanup(func() { w.remove(w.t, cfg.Topics.Parking, cfg.Topics.Journal) })
+	w.t.Cleanup(func() { w.discard(w.t, cfg.Topics.Parking, cfg.Topics.Journal) })
 	return cfg
 }
 

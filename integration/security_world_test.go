@@ -215,14 +215,6 @@ func lines(l *lockedBuffer, with string) (n int) {
 	return n
 }
 
-func placeAt(addrs []string) place {
-	group := "test-" + strings.ToLower(rand.Text()[:10])
-	return place{addrs: addrs, group: group, topics: connector.TopicsConfig{
-		Requests: group + ".requests", Results: group + ".results", DeadLetters: group + ".deadletters",
-		Ledger: group + ".ledger", Positions: group + ".positions",
-	}}
-}
-
 // runLogged is world.run with a log.
 func (w *world) runLogged(cfg connector.Config) (*member, *lockedBuffer) {
 	w.t.Helper()
