@@ -104,7 +104,7 @@ func causeOf(r slog.Record) string {
 }
 
 func inner(err error) error {
-	if all, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // one step at a time
+	if all, ok := err.(interface{ Unwrap() []error }); ok {
 		if errs := all.Unwrap(); len(errs) > 0 {
 			return errs[len(errs)-1]
 		}

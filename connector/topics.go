@@ -65,8 +65,10 @@ func (c *Connector) checkTopics(ctx context.Context, client *kafka.Client) error
 			return err
 		}
 		if n < want {
-			faults = append(faults, TopicFault{Topic: topic, Setting: "partitions", Found: strconv.Itoa(n),
-				Want: fmt.Sprintf("at least %d, as many as %s has", want, topics.Requests), Why: "each partition of the requests needs its own"})
+			faults = append(faults, TopicFault{
+				Topic: topic, Setting: "partitions", Found: strconv.Itoa(n),
+				Want: fmt.Sprintf("at least %d, as many as %s has", want, topics.Requests), Why: "each partition of the requests needs its own",
+			})
 		}
 	}
 	unfit, err := c.checkSettings(ctx, client)

@@ -8,10 +8,13 @@ cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
 version=${1:-${KAFKA_VERSION:-4.2.0}}
 libs="$PWD/.bin/kafka-$version/libs"
-if [[ ! -e "$libs/.complete" ]]; then
+# The mark names what was asked for, so that another list of jars is brought anew.
+mark="$libs/.complete-$(sha256sum integration/jars/pom.xml | cut -c1-12)"
+if [[ ! -e "$mark" ]]; then
+	rm -rf -- "$libs"
 	mkdir -p "$libs"
 	mvn --quiet --batch-mode --file integration/jars/pom.xml "-Dkafka.version=$version" \
 		dependency:copy-dependencies "-DoutputDirectory=$libs" >&2
-	touch "$libs/.complete"
+	touch "$mark"
 fi
 echo "$libs"
