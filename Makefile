@@ -112,6 +112,34 @@ smoke: ## Run the demo twice, with and without faults, and check its figures
 ci: ## All of CI, as on a fresh machine
 	.ci/run
 
+# docker compose, or a docker-compose of your own: make compose-up COMPOSE=.bin/docker-compose
+COMPOSE ?= docker compose
+COMPOSEFLAGS ?=
+
+.PHONY: compose-up
+compose-up: ## Bring Kafka, the emulator and the connector up in containers (COMPOSEFLAGS="--profile monitoring")
+	$(COMPOSE) $(COMPOSEFLAGS) up --wait
+
+.PHONY: compose-smoke
+compose-smoke: build ## Send requests through what compose-up has brought up, and count
+	COMPOSE='$(COMPOSE)' integration/compose/smoke.sh
+
+.PHONY: compose-down
+compose-down: ## Take it down, with its data
+	$(COMPOSE) --profile monitoring down --volumes --remove-orphans
+
+.PHONY: kafka-image
+kafka-image: kafka-jars ## Build the local Kafka image, where none can be pulled (needs root, debootstrap and Docker)
+	integration/image/build.sh "$$(integration/jars/fetch.sh)"
+
+.PHONY: monitoring-check
+monitoring-check: ## Run the alert rules and every query of the dashboard on a real Prometheus
+	.ci/monitoring
+
+.PHONY: containers
+containers: ## The integration tests in a container, then Compose up, smoke and down: all from local images
+	.ci/containers
+
 REQUESTS ?= 25000
 BENCHROUNDS ?= 3
 

@@ -36,11 +36,15 @@ type Config struct {
 	// stay below half of the session timeout, because the lease is not renewed
 	// while a lane drains.
 	DrainTimeout time.Duration `yaml:"drain_timeout"`
+	// Tracing says where spans go. Its zero value: nowhere.
+	Tracing TracingConfig `yaml:"tracing"`
 }
 
 // KafkaConfig names the brokers, the consumer group and the topics.
 type KafkaConfig struct {
 	Brokers          []string      `yaml:"brokers"`           // host:port, at least one
+	TLS              TLSConfig     `yaml:"tls"`               // of the connections to the brokers
+	SASL             SASLConfig    `yaml:"sasl"`              // who this is to the brokers
 	Group            string        `yaml:"group"`             // consumer group; empty: countersign
 	ClientID         string        `yaml:"client_id"`         // empty: countersign
 	Topics           TopicsConfig  `yaml:"topics"`            // names

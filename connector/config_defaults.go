@@ -74,6 +74,7 @@ func (c Config) WithDefaults() Config {
 		Entries: cmp.Or(c.Ledger.Entries, defaultLedgerEntries),
 	}
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, defaultDrainTimeout)
+	c.Tracing = c.Tracing.withDefaults()
 	return c
 }
 

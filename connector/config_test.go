@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/connector/kafka"
 )
 
 var updateConfigGolden = flag.Bool("update-config", false, "write the golden files of the configuration's messages anew")
@@ -43,7 +44,13 @@ func violations(t testing.TB, err error) []connector.Violation {
 func TestParseConfigFull(t *testing.T) {
 	want := connector.Config{
 		Kafka: connector.KafkaConfig{
-			Brokers: []string{"kafka-1.example.com:9092", "[::1]:9092"}, Group: "verify-eu", ClientID: "countersign-1",
+			Brokers: []string{"kafka-1.example.com:9092", "[::1]:9092"},
+			TLS: connector.TLSConfig{
+				Enabled: true, CAFile: "/etc/countersign/ca.pem", CertFile: "/etc/countersign/client.pem",
+				KeyFile: "/etc/countersign/client.key", ServerName: "kafka.example.com",
+			},
+			SASL:  connector.SASLConfig{Mechanism: kafka.ScramSHA512, Username: "countersign", Password: configSecret, AllowPlaintext: true},
+			Group: "verify-eu", ClientID: "countersign-1",
 			Topics: connector.TopicsConfig{
 				Requests: "eu.challenge.requests", Results: "eu.challenge.results", DeadLetters: "eu.challenge.deadletters",
 				Ledger: "eu.challenge.ledger", Positions: "eu.challenge.positions",
@@ -76,6 +83,10 @@ func TestParseConfigFull(t *testing.T) {
 		},
 		Ledger:       connector.LedgerConfig{Horizon: 30 * time.Minute, Entries: 50000},
 		DrainTimeout: 10 * time.Second,
+		Tracing: connector.TracingConfig{
+			Endpoint: "http://collector.example:4318", Insecure: true, Authorization: "Bearer " + configSecret,
+			SampleRatio: 0.25, ServiceName: "sign-in",
+		},
 	}
 	for _, name := range []string{"full.yaml", "full.json"} {
 		got, err := connector.ParseConfig(configFile(t, name), fullSecrets)

@@ -66,6 +66,7 @@ func (c Config) Validate() []Violation {
 	v.duration("ledger.horizon", c.Ledger.Horizon, time.Second, maxHorizon)
 	checkNumber(&v, "ledger.entries", c.Ledger.Entries, 1, maxLedgerEntries)
 	c.validateDrain(&v)
+	c.Tracing.validate(&v)
 	return v.violations
 }
 
@@ -78,6 +79,8 @@ func (k KafkaConfig) validate(v *configCheck) {
 			v.add("kafka.brokers["+strconv.Itoa(i)+"]", "must be host:port, with a port from 1 to 65535")
 		}
 	}
+	k.TLS.validate(v)
+	k.SASL.validate(v, k)
 	v.plainName("kafka.group", k.Group)
 	v.pattern("kafka.client_id", k.ClientID, clientIDPattern, "must be 1 to 249 letters, digits, dots, dashes or underscores")
 	k.Topics.validate(v)

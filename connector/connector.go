@@ -42,6 +42,7 @@ type Connector struct {
 	state     State
 	joined    bool
 	reason    string // why the group is not joined
+	unjoined  complaint
 	lanes     map[*lane]struct{}
 	abandoned int
 	// partitions is how many the request topic has in this generation.
@@ -73,11 +74,14 @@ func (e *DrainError) Error() string {
 }
 
 // New makes a Connector from a configuration. It fills in the defaults,
-// validates everything and connects to nothing. A configuration that is not
+// validates everything, reads the files that it names and connects to nothing. A configuration that is not
 // valid gives a *ConfigError with every violation.
 func New(cfg Config, opts ...Option) (*Connector, error) {
 	cfg = cfg.WithDefaults()
 	if v := cfg.Validate(); len(v) > 0 {
+		return nil, &ConfigError{Violations: v}
+	}
+	if v := cfg.Kafka.CheckFiles(); len(v) > 0 {
 		return nil, &ConfigError{Violations: v}
 	}
 	c := &Connector{
@@ -152,7 +156,7 @@ func (c *Connector) Run(ctx context.Context) error {
 }
 
 func (c *Connector) run(ctx context.Context) error {
-	client, err := kafka.NewClient(kafka.Config{Brokers: c.cfg.Kafka.Brokers, ClientID: c.cfg.Kafka.ClientID})
+	client, err := kafka.NewClient(c.cfg.Kafka.Client(c.log))
 	if err != nil {
 		return err
 	}
@@ -172,7 +176,11 @@ func (c *Connector) run(ctx context.Context) error {
 	for _, a := range c.accounts {
 		probers.Go(func() { a.probe(probing) })
 	}
-	probers.Go(func() { c.watchEnds(probing, client) })
+	probers.Go(func() {
+		c.watchEnds(probing, func(ctx context.Context) ([]kafka.Range, error) {
+			return client.Ranges(ctx, c.cfg.Kafka.Topics.Requests)
+		})
+	})
 	defer context.AfterFunc(ctx, func() { c.enter(StateRunning, StateDraining); c.changed() })()
 	group, leave := context.WithCancel(ctx)
 	var aborting sync.WaitGroup

@@ -148,12 +148,15 @@ const (
 
 func persist(ctx context.Context, log *slog.Logger, what string, do func() error) error {
 	ceiling := persistBase
+	var failed complaint
 	for {
 		err := do()
 		if err == nil || !worthRepeating(err) || ctx.Err() != nil {
 			return err
 		}
-		log.Warn("could not commit, trying again", "step", what, "error", err)
+		if failed.isNews(err) {
+			log.Warn("could not commit, trying again", "step", what, "error", err)
+		}
 		if !sleep(ctx, jitter(ceiling)) {
 			return err
 		}

@@ -47,7 +47,7 @@ func (l *LaneStatus) fetchPaused() bool {
 
 // watchEnds keeps the lag true of lanes whose intake is paused, which is when
 // it is wanted most. It returns when ctx ends.
-func (c *Connector) watchEnds(ctx context.Context, client *kafka.Client) {
+func (c *Connector) watchEnds(ctx context.Context, ask func(context.Context) ([]kafka.Range, error)) {
 	tick := time.NewTicker(endsEvery)
 	defer tick.Stop()
 	for {
@@ -59,7 +59,7 @@ func (c *Connector) watchEnds(ctx context.Context, client *kafka.Client) {
 		if !slices.ContainsFunc(c.Status().Lanes, func(l LaneStatus) bool { return l.fetchPaused() }) {
 			continue
 		}
-		ranges, err := client.Ranges(ctx, c.cfg.Kafka.Topics.Requests)
+		ranges, err := ask(ctx)
 		if err != nil {
 			c.stats.kafkaFailed(kafkaOffsets, err)
 			continue

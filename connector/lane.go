@@ -325,7 +325,7 @@ func (l *lane) snapshot() (LaneStatus, bool) {
 	default:
 		// It is still asking where to begin, which takes as long as the
 		// coordinator does. Nobody who asks for a status shall wait for that.
-		return LaneStatus{Partition: l.partition, Committed: -1}, true
+		return LaneStatus{Partition: l.partition, Committed: -1, Lease: max(0, l.lease.Left()).Seconds()}, true
 	}
 	reply := make(chan LaneStatus, 1)
 	select {

@@ -14,6 +14,7 @@ import (
 // waited for here.
 func (l *lane) fetcher(ctx context.Context) {
 	delay := persistBase
+	var unfetched complaint
 	for {
 		var offset int64
 		select {
@@ -26,8 +27,10 @@ func (l *lane) fetcher(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			if code := kafka.CodeOf(err); code == kafka.CodeUnavailable || code == kafka.CodeDenied {
-				l.log.Warn("cannot fetch, trying again", "error", err)
+			if kafka.CodeOf(err) == kafka.CodeUnavailable || kafka.Refused(err) {
+				if unfetched.isNews(err) {
+					l.log.Warn("cannot fetch, trying again", "error", err)
+				}
 				if !sleep(ctx, delay) {
 					return
 				}
@@ -35,6 +38,7 @@ func (l *lane) fetcher(ctx context.Context) {
 				continue
 			}
 			delay = persistBase
+			unfetched.over()
 			select {
 			case l.fetched <- fetchEnd{res, err}:
 			case <-ctx.Done():

@@ -27,6 +27,7 @@ func (m member) Assigned(a kafka.Assignment) {
 		}
 	}
 	c.mu.Unlock()
+	c.unjoined.over()
 	c.log.Info("joined the consumer group", "generation", a.Generation, "partitions", a.Partitions, "of", a.Total)
 	c.changed()
 }
@@ -47,7 +48,9 @@ func (m member) Unjoined(err error) {
 	m.c.mu.Lock()
 	m.c.joined, m.c.reason = false, err.Error()
 	m.c.mu.Unlock()
-	m.c.log.Warn("not a member of the consumer group, trying again", "error", err)
+	if m.c.unjoined.isNews(err) {
+		m.c.log.Warn("not a member of the consumer group, trying again", "error", err)
+	}
 	m.c.changed()
 }
 

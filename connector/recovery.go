@@ -187,13 +187,20 @@ func (l *lane) awaitLease(ctx context.Context) error {
 // begins has nothing better to do.
 func (l *lane) insist(ctx context.Context, steps ...func() error) error {
 	for _, step := range steps {
+		var waiting complaint
+		delay := persistBase
 		for err := step(); err != nil; err = step() {
-			if kafka.CodeOf(err) != kafka.CodeUnavailable {
+			if kafka.CodeOf(err) != kafka.CodeUnavailable && !kafka.Refused(err) {
 				return fmt.Errorf("partition %d: %w", l.partition, err)
 			}
-			l.log.Warn("waiting for the brokers to tell what was done before", "error", err)
-			if !sleep(ctx, persistBase) {
+			if waiting.isNews(err) {
+				l.log.Warn("waiting for the brokers to tell what was done before", "error", err)
+			}
+			if !sleep(ctx, delay) {
 				return fmt.Errorf("partition %d: %w", l.partition, err)
+			}
+			if kafka.Refused(err) { // it comes at once, where others have taken their time
+				delay = min(2*delay, persistCap)
 			}
 		}
 	}

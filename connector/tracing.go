@@ -95,23 +95,26 @@ type spans struct {
 	publish oteltrace.Span // nil until a result is made
 }
 
-// taken begins the span of a record that was taken in and decoded.
+// taken begins the span of a record that was taken in and decoded. Here and
+// below, attributes are made only for spans that are recorded: most may not be.
 func (t *tracing) taken(e *entry) {
 	if t == nil {
 		return
 	}
-	attributes := []attribute.KeyValue{
-		attrSystem.String("kafka"), attrMessaging.String("process"), attrDestination.String(e.rec.Topic),
-		attrPartition.String(strconv.Itoa(e.rec.Partition)), attrOffset.Int64(e.rec.Offset), attrConsumerGroup.String(t.group),
+	span := t.start(t.parent(e.rec.Headers), "process "+t.topics.Requests,
+		oteltrace.WithSpanKind(oteltrace.SpanKindConsumer), oteltrace.WithTimestamp(e.received))
+	e.spans = &spans{tracing: t, process: span}
+	if !span.IsRecording() {
+		return
 	}
+	span.SetAttributes(attrSystem.String("kafka"), attrMessaging.String("process"), attrDestination.String(e.rec.Topic),
+		attrPartition.String(strconv.Itoa(e.rec.Partition)), attrOffset.Int64(e.rec.Offset), attrConsumerGroup.String(t.group))
 	if e.req != nil {
-		attributes = append(attributes, attrOperation.String(string(e.req.Operation)))
+		span.SetAttributes(attrOperation.String(string(e.req.Operation)))
 	}
 	if e.acct != nil {
-		attributes = append(attributes, attrAccount.String(e.acct.name))
+		span.SetAttributes(attrAccount.String(e.acct.name))
 	}
-	e.spans = &spans{tracing: t, process: t.start(t.parent(e.rec.Headers), "process "+t.topics.Requests,
-		oteltrace.WithSpanKind(oteltrace.SpanKindConsumer), oteltrace.WithTimestamp(e.received), oteltrace.WithAttributes(attributes...))}
 }
 
 // callSpan is one call's. Its zero value does nothing.
@@ -122,29 +125,30 @@ func (s *spans) call(t task) callSpan {
 	if s == nil {
 		return callSpan{}
 	}
-	name, method, operation := "", "GET", string(t.entry.req.Operation)
-	switch {
-	case t.look:
-		name, operation = "look for a challenge", lookOperation
-	default:
-		if name = operation + " challenge"; t.writes() {
-			method = "POST"
-		}
+	operation := string(t.entry.req.Operation)
+	name, method := operation+" challenge", "GET"
+	if t.writes() {
+		method = "POST"
 	}
-	return callSpan{s.tracing.start(s.process.SpanContext(), name, oteltrace.WithSpanKind(oteltrace.SpanKindClient), oteltrace.WithAttributes(
-		attrOperation.String(operation), attrAccount.String(t.entry.acct.name), attrMethod.String(method),
-		attrUncertain.Bool(t.entry.uncertain),
-	))}
+	if t.look {
+		name, operation = "look for a challenge", lookOperation
+	}
+	span := s.tracing.start(s.process.SpanContext(), name, oteltrace.WithSpanKind(oteltrace.SpanKindClient))
+	if span.IsRecording() {
+		span.SetAttributes(attrOperation.String(operation), attrAccount.String(t.entry.acct.name), attrMethod.String(method),
+			attrUncertain.Bool(t.entry.uncertain))
+	}
+	return callSpan{span}
 }
 
 // ended ends it with what the answer means. Of an error only numbers are shown.
 func (c callSpan) ended(kind endKind, class challenge.Class, err error) {
-	if c.span == nil {
+	if c.span == nil || !c.span.IsRecording() {
 		return
 	}
+	defer c.span.End()
 	if kind != endCalled {
 		c.span.SetAttributes(attrErrorType.String("stopped")) // between two pages of a list
-		c.span.End()
 		return
 	}
 	c.span.SetAttributes(attrClass.String(string(class)))
@@ -154,7 +158,6 @@ func (c callSpan) ended(kind endKind, class challenge.Class, err error) {
 	if api, ok := errors.AsType[*read.APIError](err); ok {
 		c.span.SetAttributes(attrStatus.Int(api.Status), attrAPICode.Int(api.Code))
 	}
-	c.span.End()
 }
 
 // spanFailed marks a span; only what is no proper answer is an error.
@@ -167,7 +170,7 @@ func spanFailed(span oteltrace.Span, class string, isError bool) {
 
 // again notes that the record will be tried again.
 func (s *spans) again(class challenge.Class, delay time.Duration) {
-	if s == nil {
+	if s == nil || !s.process.IsRecording() {
 		return
 	}
 	s.process.AddEvent("retry", oteltrace.WithAttributes(attrClass.String(string(class)), attrDelay.Float64(delay.Seconds())))
@@ -181,8 +184,10 @@ func (s *spans) headers(from []schemas.Header) []schemas.Header {
 	}
 	if s.publish == nil {
 		s.publish = s.tracing.start(s.process.SpanContext(), "send "+s.tracing.topics.Results,
-			oteltrace.WithSpanKind(oteltrace.SpanKindProducer), oteltrace.WithAttributes(
-				attrSystem.String("kafka"), attrMessaging.String("send"), attrDestination.String(s.tracing.topics.Results)))
+			oteltrace.WithSpanKind(oteltrace.SpanKindProducer))
+		if s.publish.IsRecording() {
+			s.publish.SetAttributes(attrSystem.String("kafka"), attrMessaging.String("send"), attrDestination.String(s.tracing.topics.Results))
+		}
 	}
 	out := make([]schemas.Header, 0, len(from)+2)
 	for _, h := range from {
@@ -200,16 +205,18 @@ func (s *spans) ended(o *outcome) {
 	if s == nil {
 		return
 	}
-	what := string(o.outcome)
-	switch {
-	case o.suppressed:
-		what = "suppressed"
-	case what == "":
-		what = "none"
-	}
-	s.process.SetAttributes(attrOutcome.String(what), attrAttempts.Int(o.entry.attempts))
-	if o.err != nil {
-		spanFailed(s.process, string(o.err.Class), o.outcome == schemas.OutcomeFailed || o.outcome == "")
+	if s.process.IsRecording() {
+		what := string(o.outcome)
+		switch {
+		case o.suppressed:
+			what = "suppressed"
+		case what == "":
+			what = "none"
+		}
+		s.process.SetAttributes(attrOutcome.String(what), attrAttempts.Int(o.entry.attempts))
+		if o.err != nil {
+			spanFailed(s.process, string(o.err.Class), o.outcome == schemas.OutcomeFailed || o.outcome == "")
+		}
 	}
 	s.end()
 }

@@ -77,7 +77,7 @@ func attr(t *testing.T, s tracetest.SpanStub, key attribute.Key) string {
 	t.Helper()
 	for _, a := range s.Attributes {
 		if a.Key == key {
-			return a.Value.Emit()
+			return a.Value.String()
 		}
 	}
 	return ""

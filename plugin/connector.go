@@ -71,6 +71,10 @@ const (
 	// CapabilityProcess: the plugin takes records from the host by the Process
 	// call. No plugin of this package has it: the call is reserved.
 	CapabilityProcess Capability = "process"
+	// CapabilityStatusDetail: the Status tells of lag, expiry, pauses and stuck
+	// keys of each lane, and of each account's share. Without it these are zero
+	// and mean nothing.
+	CapabilityStatusDetail Capability = "status_detail"
 )
 
 // Progress is how far a drain is.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/kafka"
+	"github.com/countersign/countersign/internal/tracing"
 )
 
 // probeTimeout bounds one probe of a broker.
@@ -21,7 +22,7 @@ func Countersign(log *slog.Logger) Connector {
 			Name:         "countersign",
 			Version:      connector.BuildVersion(),
 			ConfigSchema: connector.ConfigSchema(),
-			Capabilities: []Capability{CapabilitySelfDriven},
+			Capabilities: []Capability{CapabilitySelfDriven, CapabilityStatusDetail},
 		},
 		New:       newRunner,
 		Validate:  validate,
@@ -35,11 +36,28 @@ func newRunner(doc []byte, secrets map[string]string, log *slog.Logger) (Runner,
 	if err != nil {
 		return nil, configError(err)
 	}
-	c, err := connector.New(cfg, connector.WithLogger(log))
+	spans, err := tracing.Start(cfg.Tracing, log)
 	if err != nil {
 		return nil, configError(err)
 	}
-	return c, nil
+	c, err := connector.New(cfg, connector.WithLogger(log), spans.Option())
+	if err != nil {
+		return nil, configError(err)
+	}
+	return traced{c, spans}, nil
+}
+
+// traced exports the last spans when the work has ended.
+type traced struct {
+	*connector.Connector
+	spans *tracing.Provider
+}
+
+// Run implements Runner.
+func (t traced) Run(ctx context.Context) error {
+	t.spans.Open(ctx)
+	defer t.spans.Close(ctx)
+	return t.Connector.Run(ctx)
 }
 
 // validate judges the document and, with probe, asks the brokers that it names
@@ -53,7 +71,10 @@ func validate(ctx context.Context, doc []byte, secrets map[string]string, probe 
 	if err != nil || !probe {
 		return nil, err
 	}
-	client, err := kafka.NewClient(kafka.Config{Brokers: cfg.Kafka.Brokers, ClientID: cfg.Kafka.ClientID})
+	if faults := cfg.Kafka.CheckFiles(); len(faults) > 0 {
+		return faults, nil
+	}
+	client, err := kafka.NewClient(cfg.Kafka.Client(nil))
 	if err != nil {
 		return nil, err
 	}

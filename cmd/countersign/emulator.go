@@ -22,15 +22,16 @@ import (
 const emulatorClose = 5 * time.Second
 
 type emulatorFlags struct {
-	log    logFlags
-	listen listenFlags
-	url    string
-	sid    string
-	token  string
-	seed   uint64
-	faults faultFlags
-	push   []string
-	totp   []string
+	log       logFlags
+	listen    listenFlags
+	url       string
+	sid       string
+	token     string
+	tokenFile string
+	seed      uint64
+	faults    faultFlags
+	push      []string
+	totp      []string
 
 	outage, outageAfter time.Duration
 }
@@ -77,6 +78,7 @@ Exit codes: 0 ended in order, 1 otherwise, 2 wrong usage.`,
 	fl.StringVar(&f.url, "public-url", "", "what URLs in answers begin with (default: http:// and the address)")
 	fl.StringVar(&f.sid, "account-sid", "", "account that may call (default: $EMULATOR_ACCOUNT_SID, else "+emulator.DefaultAccountSID+")")
 	fl.StringVar(&f.token, "auth-token", "", "its token (default: $EMULATOR_AUTH_TOKEN, else "+emulator.DefaultAuthToken+")")
+	fl.StringVar(&f.tokenFile, "auth-token-file", "", "`file` that holds it instead; made, with a random token, where there is none")
 	fl.StringArrayVar(&f.push, "push-factor", nil, "enrol a push factor for this `identity`; repeatable")
 	fl.StringArrayVar(&f.totp, "totp-factor", nil, "enrol a TOTP factor, as `identity=BASE32SECRET`; repeatable")
 	fl.Uint64Var(&f.seed, "seed", 1, "decides which calls the rates hit")
@@ -153,6 +155,15 @@ func (f emulatorFlags) wait(ctx context.Context, api *emulator.Emulator, log *sl
 }
 
 func (f emulatorFlags) account() (emulator.Account, error) {
+	if f.tokenFile != "" {
+		if f.token != "" {
+			return emulator.Account{}, usagef("--auth-token and --auth-token-file are two answers to one question")
+		}
+		var err error
+		if f.token, err = tokenFromFile(f.tokenFile); err != nil {
+			return emulator.Account{}, err
+		}
+	}
 	a := emulator.Account{
 		SID:       cmp.Or(f.sid, os.Getenv("EMULATOR_ACCOUNT_SID")),
 		AuthToken: cmp.Or(f.token, os.Getenv("EMULATOR_AUTH_TOKEN")),

@@ -107,20 +107,20 @@ func compare(t *testing.T, documented, exposed map[string]contract) {
 	}
 }
 
-// scrapeUntil reads /metrics until the text is in it.
-func scrapeUntil(t *testing.T, url, text string) string {
+// readUntil reads a URL until the text is in what it answers.
+func readUntil(t *testing.T, url, text string) string {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for deadline := time.After(patience); ; {
-		_, body := get(t, url+"/metrics")
+		_, body := get(t, url)
 		if strings.Contains(body, text) {
 			return body
 		}
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("no %q in /metrics:\n%s", text, body)
+			t.Fatalf("no %q in %s:\n%s", text, url, body)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func TestMetricsAreAsDocumented(t *testing.T) {
 			cli(t, "", s.create("--id", "held")...).want(t, exitOK)
 			h.wait(t)
 			// Nothing expires while nothing waits, so this one is there only now.
-			body := scrapeUntil(t, url, "countersign_seconds_to_expiry{")
+			body := readUntil(t, url+"/metrics", "countersign_seconds_to_expiry{")
 			want := maps.Clone(connector)
 			if name == "host" {
 				maps.Copy(want, host)
@@ -149,14 +149,15 @@ func TestMetricsAreAsDocumented(t *testing.T) {
 			if left := gauge(t, body, "countersign_seconds_to_expiry"); left < 200 || left > 300 {
 				t.Errorf("%v s to expiry of a request that is good for 5 minutes", left)
 			}
-			_, status := get(t, url+"/status")
+			// A host shows the last status that its plugin sent.
+			status := readUntil(t, url+"/status", `"expires_in":`)
 			for _, key := range []string{"lag", "unstable", "span", "uncertain", "expires_in", "oldest_age", "lease", "stuck", "share"} {
 				if !strings.Contains(status, `"`+key+`":`) {
 					t.Errorf("no %s in /status: %s", key, status)
 				}
 			}
 			close(h.release)
-			body = scrapeUntil(t, url, "countersign_commit_records_sum 1\n")
+			body = readUntil(t, url+"/metrics", "countersign_commit_records_sum 1\n")
 			for _, line := range []string{
 				`countersign_requests_total 1`, `countersign_results_total{outcome="succeeded"} 1`,
 				`countersign_calls_total{account="main",class="ok",operation="create"} 1`,

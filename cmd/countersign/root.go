@@ -43,6 +43,7 @@ Exit codes of every command: 0 done, 1 failed or something found, 2 wrong usage.
 		redriveCommand(),
 		emulatorCommand(),
 		validateCommand(),
+		healthcheckCommand(),
 		versionCommand(),
 	)
 	return root

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/countersign/countersign/connector"
+	"github.com/countersign/countersign/internal/tracing"
 )
 
 type runFlags struct {
@@ -65,7 +66,13 @@ func (f runFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	conn, err := connector.New(cfg, connector.WithLogger(log))
+	spans, err := tracing.Start(cfg.Tracing, log)
+	if err != nil {
+		return err
+	}
+	spans.Open(cmd.Context())
+	defer spans.Close(cmd.Context())
+	conn, err := connector.New(cfg, connector.WithLogger(log), spans.Option())
 	if err != nil {
 		return err
 	}

@@ -96,6 +96,11 @@ func (f sendFlags) run(cmd *cobra.Command, args []string) error {
 	defer func() { _ = client.Close() }()
 	ctx, release := interruptible(cmd.Context())
 	defer release()
+	// The writer's own picture of the cluster takes a topic without a right for
+	// one that does not exist, and it takes long to say so.
+	if _, err := client.Partitions(ctx, f.topic); err != nil {
+		return fmt.Errorf("nothing was sent: %w", kafkaError(f.topic, err))
+	}
 	var waiting *waiter
 	if f.wait {
 		if waiting, err = newWaiter(ctx, client, f.results, cmd.OutOrStdout()); err != nil {

@@ -14,6 +14,8 @@ func kafkaError(topic string, err error) error {
 	switch kafka.CodeOf(err) {
 	case kafka.CodeUnknownTopic:
 		return fmt.Errorf("there is no topic %s: has a connector with create_topics been started, or is it another one? (%w)", topic, err)
+	case kafka.CodeUnauthenticated, kafka.CodeTLS:
+		return fmt.Errorf("the brokers refuse the connection: kafka.tls and kafka.sasl in --config, or COUNTERSIGN_KAFKA__TLS__* and COUNTERSIGN_KAFKA__SASL__* say who this is (%w)", err)
 	case kafka.CodeUnavailable:
 		return fmt.Errorf("no answer from Kafka: --brokers says where it is (%w)", err)
 	default:

@@ -34,8 +34,8 @@ the connector keeps, and report every fault, each with its file, its line and
 the path of the field. Nothing is sent and no network is used.
 
 The configuration is read as countersign run reads it: COUNTERSIGN_* variables
-are laid over the file, and the secrets that it refers to must be there. No
-message shows a secret or an auth_payload.
+are laid over the file, and the secrets and certificates that it refers to must
+be there. No message shows a secret or an auth_payload.
 
 ` + inputHelp + `
 
@@ -128,19 +128,25 @@ func (f validateFlags) checkConfig(cmd *cobra.Command, r *report) (faults int, e
 	if !cmd.Flags().Changed("config") {
 		return 0, nil
 	}
-	doc, _, err := f.config.load()
+	doc, cfg, err := f.config.load()
 	var faulty *connector.ConfigError
-	if !errors.As(err, &faulty) {
+	var found []connector.Violation
+	switch {
+	case errors.As(err, &faulty):
+		found = faulty.Violations
+	case err != nil:
 		return 0, err
+	default:
+		found = cfg.Kafka.CheckFiles()
 	}
-	for _, v := range faulty.Violations {
+	for _, v := range found {
 		text := v.Message
 		if v.Path != "" {
 			text = v.Path + ": " + text
 		}
 		r.line(doc.from, printable(text))
 	}
-	return len(faulty.Violations), nil
+	return len(found), nil
 }
 
 func (f validateFlags) configVerdict(cmd *cobra.Command, faults int) string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"runtime"
@@ -11,6 +12,10 @@ import (
 	"github.com/countersign/countersign/plugin"
 	"github.com/countersign/countersign/schemas"
 )
+
+// What the linker is told where there is no checkout to read it from, as in an
+// image: -ldflags "-X main.release=v1.2.3 -X main.commit=..."
+var release, commit string
 
 // buildInfo says what this binary is and which contracts it keeps.
 type buildInfo struct {
@@ -43,20 +48,21 @@ func build() buildInfo {
 			b.Modified = s.Value == "true"
 		}
 	}
+	b.Version, b.Commit = cmp.Or(release, b.Version), cmp.Or(commit, b.Commit)
 	return b
 }
 
 // line is the version as one line.
 func (b buildInfo) line() string {
-	commit := ""
+	source := ""
 	if b.Commit != "" {
-		commit = ", commit " + b.Commit
+		source = ", commit " + b.Commit
 		if b.Modified {
-			commit += " with changes"
+			source += " with changes"
 		}
 	}
 	return fmt.Sprintf("countersign %s%s, %s %s, plugin protocol %d, events %s",
-		b.Version, commit, b.Go, b.Platform, b.Protocol, b.Events)
+		b.Version, source, b.Go, b.Platform, b.Protocol, b.Events)
 }
 
 func versionCommand() *cobra.Command {

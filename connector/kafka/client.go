@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"slices"
 	"time"
@@ -24,6 +25,11 @@ type Config struct {
 	// Dial opens connections; nil: TCP. The addresses are Brokers' and those
 	// that the brokers advertise.
 	Dial DialFunc
+	TLS  TLS  // of every connection; zero: none
+	SASL SASL // of every connection; zero: none
+	// Logger tells, once each, that a broker refuses the client, that it accepts
+	// it again, and that credentials have changed. Nil: silent.
+	Logger *slog.Logger
 }
 
 // DialFunc is net.Dialer's DialContext.
@@ -34,6 +40,7 @@ type DialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 type Client struct {
 	brokers  []string
 	clientID string
+	user     string // of SASL, for messages
 	addr     net.Addr
 	link     *link
 	api      *kafkago.Client
@@ -60,8 +67,9 @@ const (
 	MaxMessageBytes = 1 << 20
 )
 
-// NewClient makes a client. It does not connect: a broker that is away shows
-// at the first call.
+// NewClient makes a client. It does not connect: a broker that is away, or
+// that refuses the client, shows at the first call. It reads the files that
+// TLS and SASL name, and returns CodeInvalid where one cannot be used.
 func NewClient(cfg Config) (*Client, error) {
 	if len(cfg.Brokers) == 0 {
 		return nil, &Error{Code: CodeInvalid, Op: "new client", Err: errors.New("brokers: at least one host:port is needed")}
@@ -71,12 +79,12 @@ func NewClient(cfg Config) (*Client, error) {
 			return nil, &Error{Code: CodeInvalid, Op: "new client", Err: fmt.Errorf("brokers: %w", err)}
 		}
 	}
-	dial := cfg.Dial
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 30 * time.Second}).DialContext
+	secure, err := newSecurity(cfg)
+	if err != nil {
+		return nil, &Error{Code: CodeInvalid, Op: "new client", Err: err}
 	}
-	c := &Client{brokers: slices.Clone(cfg.Brokers), clientID: cfg.ClientID, addr: kafkago.TCP(cfg.Brokers...)}
-	c.link = newLink(dial, func(dial DialFunc) *kafkago.Transport { return c.transport(dial, metadataTTL) })
+	c := &Client{brokers: slices.Clone(cfg.Brokers), clientID: cfg.ClientID, user: cfg.SASL.Username, addr: kafkago.TCP(cfg.Brokers...)}
+	c.link = newLink(secure.dial, func(dial DialFunc) *kafkago.Transport { return c.transport(dial, metadataTTL) })
 	c.api = &kafkago.Client{Addr: c.addr, Timeout: requestTimeout, Transport: c.link}
 	c.writer = &kafkago.Writer{
 		Addr:         c.addr,
@@ -93,7 +101,7 @@ func NewClient(cfg Config) (*Client, error) {
 
 func (c *Client) transport(dial DialFunc, ttl time.Duration, topics ...string) *kafkago.Transport {
 	return &kafkago.Transport{
-		Dial: dial, ClientID: c.clientID, MetadataTTL: ttl, MetadataTopics: topics, IdleTimeout: time.Minute,
+		Dial: dial, DialTimeout: requestTimeout, ClientID: c.clientID, MetadataTTL: ttl, MetadataTopics: topics, IdleTimeout: time.Minute,
 	}
 }
 

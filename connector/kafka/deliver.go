@@ -211,7 +211,7 @@ func (d *delivery) send(ctx context.Context, to parcel, deadline time.Time) map[
 	}
 	for _, t := range res.(*produce.Response).Topics {
 		for _, p := range t.Partitions {
-			out[place{t.Topic, int(p.Partition)}] = d.p.said(p.ErrorCode)
+			out[place{t.Topic, int(p.Partition)}] = d.p.client.lacking(d.p.said(p.ErrorCode), onTopic("Write", t.Topic), onTxn(d.p.txn))
 		}
 	}
 	for _, at := range to.sent {

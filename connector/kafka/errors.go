@@ -29,8 +29,15 @@ const (
 	CodeTooLarge ErrorCode = "too_large"
 	// CodeUnknownTopic: the topic or partition does not exist.
 	CodeUnknownTopic ErrorCode = "unknown_topic"
-	// CodeDenied: authentication or authorization failed.
+	// CodeDenied: the brokers know the client and deny it a right, which the
+	// message names.
 	CodeDenied ErrorCode = "denied"
+	// CodeUnauthenticated: a broker refuses the user, its password or the SASL
+	// mechanism.
+	CodeUnauthenticated ErrorCode = "unauthenticated"
+	// CodeTLS: a broker's certificate is not accepted here, or the client's not
+	// there, or only one of the two speaks TLS.
+	CodeTLS ErrorCode = "tls"
 	// CodeInvalid: the request or the configuration is wrong, or the broker
 	// refused a record for good.
 	CodeInvalid ErrorCode = "invalid"
@@ -69,13 +76,32 @@ func wrap(ctx context.Context, op string, err error) error {
 	if _, already := errors.AsType[*Error](err); already {
 		return err
 	}
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		// It says all that is in kafka-go's wrapping.
+		err = refused
+	}
 	return &Error{Code: classify(ctx, err), Op: op, Err: err}
+}
+
+// Refused reports that somebody has to mend a right, a password or a
+// certificate, here or at the brokers. It is worth trying again, now and then,
+// because that may happen at any time.
+func Refused(err error) bool {
+	switch CodeOf(err) {
+	case CodeDenied, CodeUnauthenticated, CodeTLS:
+		return true
+	default:
+		return false
+	}
 }
 
 // classify puts kafka-go's errors into our codes. What a broker said comes
 // before the context, because it stays true. What is not known is unavailable:
 // for an unknown failure waiting is safe and giving up is not.
 func classify(ctx context.Context, err error) ErrorCode {
+	if refused, ok := errors.AsType[*refusal](err); ok {
+		return refused.code
+	}
 	code, said := errors.AsType[kafkago.Error](err)
 	switch {
 	case said:
@@ -109,9 +135,10 @@ func classifyCode(code kafkago.Error) ErrorCode {
 	case kafkago.UnknownTopicOrPartition, kafkago.UnknownTopicID, kafkago.InconsistentTopicID:
 		return CodeUnknownTopic
 	case kafkago.TopicAuthorizationFailed, kafkago.GroupAuthorizationFailed, kafkago.ClusterAuthorizationFailed,
-		kafkago.TransactionalIDAuthorizationFailed, kafkago.DelegationTokenAuthorizationFailed,
-		kafkago.SASLAuthenticationFailed, kafkago.UnsupportedSASLMechanism, kafkago.IllegalSASLState:
+		kafkago.TransactionalIDAuthorizationFailed, kafkago.DelegationTokenAuthorizationFailed:
 		return CodeDenied
+	case kafkago.SASLAuthenticationFailed, kafkago.UnsupportedSASLMechanism, kafkago.IllegalSASLState:
+		return CodeUnauthenticated
 	case kafkago.InvalidTopic, kafkago.InvalidRequest, kafkago.InvalidGroupId, kafkago.InvalidSessionTimeout,
 		kafkago.InconsistentGroupProtocol, kafkago.InvalidPartitionNumber, kafkago.InvalidReplicationFactor,
 		kafkago.InvalidReplicaAssignment, kafkago.InvalidConfiguration, kafkago.PolicyViolation,

@@ -28,9 +28,9 @@ func TestEveryBrokerCodeHasItsClass(t *testing.T) {
 		CodeUnknownTopic:  {kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kerr.InconsistentTopicID},
 		CodeDenied: {
 			kerr.TopicAuthorizationFailed, kerr.GroupAuthorizationFailed, kerr.ClusterAuthorizationFailed,
-			kerr.TransactionalIDAuthorizationFailed, kerr.DelegationTokenAuthorizationFailed, kerr.SaslAuthenticationFailed,
-			kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState,
+			kerr.TransactionalIDAuthorizationFailed, kerr.DelegationTokenAuthorizationFailed,
 		},
+		CodeUnauthenticated: {kerr.SaslAuthenticationFailed, kerr.UnsupportedSaslMechanism, kerr.IllegalSaslState},
 		CodeInvalid: {
 			kerr.InvalidTopicException, kerr.InvalidRequest, kerr.InvalidGroupID, kerr.InvalidSessionTimeout,
 			kerr.InconsistentGroupProtocol, kerr.InvalidPartitions, kerr.InvalidReplicationFactor, kerr.InvalidReplicaAssignment,

@@ -106,14 +106,14 @@ func (c *Client) fetchRaw(ctx context.Context, req FetchRequest) (*fetch.Respons
 	}
 	fr := res.(*fetch.Response)
 	if fr.ErrorCode != 0 {
-		return nil, kafkago.Error(fr.ErrorCode)
+		return nil, c.lacking(kafkago.Error(fr.ErrorCode), onTopic("Read", req.Topic))
 	}
 	if len(fr.Topics) != 1 || len(fr.Topics[0].Partitions) != 1 {
 		return nil, errUncovered
 	}
 	p := &fr.Topics[0].Partitions[0]
 	if p.ErrorCode != 0 {
-		return nil, kafkago.Error(p.ErrorCode)
+		return nil, c.lacking(kafkago.Error(p.ErrorCode), onTopic("Read", req.Topic))
 	}
 	return p, nil
 }

@@ -188,7 +188,7 @@ func (m *membership) follow(ctx context.Context, group *kafkago.ConsumerGroup) {
 			m.serve(ctx, gen)
 		case !errors.Is(err, kafkago.RebalanceInProgress):
 			m.stranger = true // kafka-go joins as somebody new
-			m.handler.Unjoined(wrap(ctx, "join group "+m.cfg.Group, err))
+			m.handler.Unjoined(wrap(ctx, "join group "+m.cfg.Group, m.client.lacking(err, onGroup("Read", m.cfg.Group), onTopic("Describe", m.cfg.Topic))))
 		default:
 			// A rebalance that starts while this one was joining is normal
 			// and is joined again at once.

@@ -128,7 +128,7 @@ func (k *leaseKeeper) renew(ctx context.Context) error {
 		return wrap(ctx, op, err)
 	}
 	if code := heartbeatCode(res.(*heartbeat.Response)); code != 0 {
-		return wrap(ctx, op, kafkago.Error(code))
+		return wrap(ctx, op, k.client.lacking(kafkago.Error(code), onGroup("Read", k.group)))
 	}
 	k.lease.extend(sent, k.term)
 	return nil

@@ -190,5 +190,5 @@ func (m *membership) leave(ctx context.Context) (bool, error) {
 	if errors.Is(err, kafkago.UnknownMemberId) || errors.Is(err, kafkago.GroupIdNotFound) {
 		return false, nil // the group knows already
 	}
-	return err == nil, wrap(ctx, "leave group "+m.cfg.Group, err)
+	return err == nil, wrap(ctx, "leave group "+m.cfg.Group, m.client.lacking(err, onGroup("Read", m.cfg.Group)))
 }

@@ -94,7 +94,7 @@ func (c *Client) listOffsets(ctx context.Context, isolation kafkago.IsolationLev
 	for _, t := range res.(*listoffsets.Response).Topics {
 		for _, p := range t.Partitions {
 			if p.ErrorCode != 0 {
-				return nil, wrap(ctx, op, kafkago.Error(p.ErrorCode))
+				return nil, wrap(ctx, op, c.lacking(kafkago.Error(p.ErrorCode), onTopic("Describe", at.topic)))
 			}
 			out[p.Timestamp] = p.Offset
 		}
@@ -134,11 +134,11 @@ func (c *Client) Committed(ctx context.Context, group, topic string) (map[int]Po
 			return nil
 		}
 		if err != nil {
-			return wrap(ctx, op, err)
+			return wrap(ctx, op, c.lacking(err, onGroup("Describe", group)))
 		}
 		for _, p := range res.Topics[topic] {
 			if p.Error != nil {
-				return wrap(ctx, op, p.Error)
+				return wrap(ctx, op, c.lacking(p.Error, onTopic("Describe", topic), onGroup("Describe", group)))
 			}
 			out[p.Partition] = Position{Offset: p.CommittedOffset, Metadata: p.Metadata}
 		}

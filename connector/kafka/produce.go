@@ -67,13 +67,24 @@ func (c *Client) Produce(ctx context.Context, msgs []Message) error {
 	unwritten, err := c.produce(ctx, out, all, poison)
 	if err != nil {
 		unwritten = append(unwritten, poison.Indexes...) // refused, but not replaced yet
-		return &UnwrittenError{Indexes: behind(msgs, unwritten), Err: wrap(ctx, op, err)}
+		return &UnwrittenError{Indexes: behind(msgs, unwritten), Err: wrap(ctx, op, c.lacking(err, writes(msgs)...))}
 	}
 	if len(poison.Indexes) > 0 {
 		slices.Sort(poison.Indexes)
 		return poison
 	}
 	return nil
+}
+
+// writes are the rights that producing messages needs.
+func writes(msgs []Message) []right {
+	var out []right
+	for i := range msgs {
+		if r := onTopic("Write", msgs[i].Topic); !slices.Contains(out, r) {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // behind adds to the indexes the later messages of the same topic and key.

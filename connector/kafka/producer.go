@@ -148,7 +148,7 @@ func (p *producer) initOnce(ctx context.Context, id int64, epoch int16) (int64, 
 			// The id has expired, or is another's.
 			return 0, 0, &Error{Code: CodeFenced, Op: op, Err: err}
 		}
-		return 0, 0, wrap(ctx, op, err)
+		return 0, 0, wrap(ctx, op, p.client.lacking(err, onTxn(p.txn), right{"IdempotentWrite", clusterResource, ""}))
 	}
 	if r.ProducerID < 0 || r.ProducerEpoch < 0 {
 		return 0, 0, wrap(ctx, op, errors.New("the broker's answer holds no producer id"))

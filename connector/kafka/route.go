@@ -20,7 +20,7 @@ func (c *Client) layout(ctx context.Context, topics []string) (layout, error) {
 	out := layout{}
 	for _, t := range res.(*metadata.Response).Topics {
 		if t.ErrorCode != 0 {
-			return nil, fmt.Errorf("topic %s: %w", t.Name, kafkago.Error(t.ErrorCode))
+			return nil, fmt.Errorf("topic %s: %w", t.Name, c.lacking(kafkago.Error(t.ErrorCode), onTopic("Describe", t.Name)))
 		}
 		leaders := make([]int32, len(t.Partitions))
 		for i, p := range t.Partitions {

@@ -55,12 +55,12 @@ func (s *Session) Position(ctx context.Context) (Position, error) {
 			err = res.Error
 		}
 		if err != nil {
-			return wrap(ctx, op, err)
+			return wrap(ctx, op, s.client.lacking(err, onGroup("Describe", s.group)))
 		}
 		for _, p := range res.Topics[s.topic] {
 			if p.Partition == s.partition {
 				out = Position{Offset: p.CommittedOffset, Metadata: p.Metadata}
-				return wrap(ctx, op, p.Error)
+				return wrap(ctx, op, s.client.lacking(p.Error, onTopic("Describe", s.topic), onGroup("Describe", s.group)))
 			}
 		}
 		return wrap(ctx, op, errUncovered)
@@ -101,7 +101,7 @@ func (s *Session) Commit(ctx context.Context, pos Position) error {
 		}
 		for _, p := range res.Topics[s.topic] {
 			if p.Partition == s.partition {
-				return wrap(ctx, op, p.Error)
+				return wrap(ctx, op, s.client.lacking(p.Error, onTopic("Read", s.topic), onGroup("Read", s.group)))
 			}
 		}
 		return wrap(ctx, op, errUncovered)

@@ -43,7 +43,7 @@ func (c *Client) EnsureTopics(ctx context.Context, specs []TopicSpec) error {
 		}
 		for _, s := range specs {
 			if err := res.Errors[s.Name]; err != nil && !errors.Is(err, kafkago.TopicAlreadyExists) {
-				return wrap(ctx, "create topic "+s.Name, err)
+				return wrap(ctx, "create topic "+s.Name, c.lacking(err, onTopic("Create", s.Name)))
 			}
 		}
 		return nil
@@ -77,7 +77,7 @@ func (c *Client) partitions(ctx context.Context, topic string) (int, error) {
 	}
 	for _, t := range res.Topics {
 		if t.Name == topic {
-			return len(t.Partitions), wrap(ctx, op, t.Error)
+			return len(t.Partitions), wrap(ctx, op, c.lacking(t.Error, onTopic("Describe", topic)))
 		}
 	}
 	return 0, wrap(ctx, op, kafkago.UnknownTopicOrPartition)
@@ -112,7 +112,7 @@ func (c *Client) Ranges(ctx context.Context, topic string) ([]Range, error) {
 		}
 		for _, p := range res.Topics[topic] {
 			if p.Error != nil {
-				return wrap(ctx, op, p.Error)
+				return wrap(ctx, op, c.lacking(p.Error, onTopic("Describe", topic)))
 			}
 			out[p.Partition] = Range{Start: p.FirstOffset, End: p.LastOffset}
 		}

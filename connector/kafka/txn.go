@@ -78,7 +78,7 @@ func (p *producer) addPartitions(ctx context.Context, deadline time.Time, places
 	for _, t := range res.(*addpartitionstotxn.Response).Results {
 		for _, r := range t.Results {
 			covered++
-			if err := wrap(ctx, op, p.said(r.ErrorCode)); gravity(err) > gravity(worst) {
+			if err := wrap(ctx, op, p.client.lacking(p.said(r.ErrorCode), onTopic("Write", t.Name), onTxn(p.txn))); gravity(err) > gravity(worst) {
 				worst = err
 			}
 		}
@@ -97,7 +97,7 @@ func (p *producer) addOffsets(ctx context.Context, deadline time.Time, group str
 	if err != nil {
 		return wrap(ctx, op, err)
 	}
-	return wrap(ctx, op, p.said(res.(*addoffsetstotxn.Response).ErrorCode))
+	return wrap(ctx, op, p.client.lacking(p.said(res.(*addoffsetstotxn.Response).ErrorCode), onGroup("Read", group), onTxn(p.txn)))
 }
 
 func (p *producer) commitOffsets(ctx context.Context, deadline time.Time, o offsets) error {
@@ -116,7 +116,7 @@ func (p *producer) commitOffsets(ctx context.Context, deadline time.Time, o offs
 	for _, t := range res.(*txnoffsetcommit.Response).Topics {
 		for _, r := range t.Partitions {
 			if t.Name == o.at.topic && int(r.Partition) == o.at.partition {
-				return wrap(ctx, op, p.said(r.ErrorCode))
+				return wrap(ctx, op, p.client.lacking(p.said(r.ErrorCode), onTopic("Read", t.Name), onGroup("Read", o.group), onTxn(p.txn)))
 			}
 		}
 	}
@@ -134,7 +134,7 @@ func (p *producer) end(ctx context.Context, d time.Duration, commit bool) error 
 	if err != nil {
 		return wrap(ctx, op, err)
 	}
-	return wrap(ctx, op, p.said(res.(*endtxn.Response).ErrorCode))
+	return wrap(ctx, op, p.client.lacking(p.said(res.(*endtxn.Response).ErrorCode), onTxn(p.txn)))
 }
 
 // abort ends what may be open. Where nothing is, that is as good.

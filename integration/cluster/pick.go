@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,7 +97,12 @@ func start(ctx context.Context, kind Kind) (*Broker, error) {
 		}
 		return &Broker{Kind: kind, About: "the cluster at " + list, Addrs: addrs}, nil
 	case Container:
-		return nil, fmt.Errorf("%s: %w", kind, errAbsent)
+		image := os.Getenv(ImageEnv)
+		addrs, stop, err := startContainer(ctx, image)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", kind, err)
+		}
+		return &Broker{Kind: kind, About: "Apache Kafka in a container of " + cmp.Or(image, defaultImage), Addrs: addrs, stop: stop}, nil
 	case Jars:
 		c, err := StartJars(ctx, JarsConfig{})
 		if err != nil {

@@ -34,9 +34,12 @@ var mayImport = map[string][]string{
 	"connector/redrive":                 {"connector/kafka", "schemas"},
 
 	"plugin/pluginpb":   {},
-	"plugin":            {"connector", "connector/kafka", "internal/secret", "plugin/pluginpb", "schemas"},
+	"plugin":            {"connector", "connector/kafka", "internal/secret", "internal/tracing", "plugin/pluginpb", "schemas"},
 	"plugin/plugintest": {"connector", "plugin"},
 
+	"internal/tracing": {"connector"},
+
+	"internal/authority":    {},
 	"internal/benchkafka":   {"connector", "connector/kafka", "integration/cluster", "internal/emulator", "schemas"},
 	"internal/broker":       {},
 	"internal/device":       {"internal/secret"},
@@ -46,9 +49,10 @@ var mayImport = map[string][]string{
 	"internal/guards":       {},
 	"integration":           {},
 	"integration/cluster":   {"connector/kafka", "internal/broker"},
+	"integration/compose":   {},
 
 	"cmd/countersign": {
-		"connector", "connector/kafka", "connector/redrive", "internal/broker", "internal/demo", "internal/device", "internal/emulator", "internal/secret", "plugin", "schemas",
+		"connector", "connector/kafka", "connector/redrive", "internal/broker", "internal/demo", "internal/device", "internal/emulator", "internal/secret", "internal/tracing", "plugin", "schemas",
 	},
 	"cmd/countersign-plugin": {"plugin"},
 }
@@ -62,11 +66,18 @@ var speakers = map[string][]string{
 	"github.com/segmentio/kafka-go":  {"connector/kafka", "internal/benchkafka"}, // the latter to compete with it
 	"github.com/sony/gobreaker":      {"connector"},
 	"github.com/spf13/cobra":         {"cmd/countersign"},
+	"github.com/testcontainers":      {"integration/cluster"},
+	"github.com/moby/moby":           {"integration/cluster"},
 	"github.com/twmb/franz-go":       {"internal/broker"},
+	"go.opentelemetry.io/otel":       {"connector", "internal/tracing"},
+	"go.opentelemetry.io/otel/sdk":   {"internal/tracing"},
 	"go.yaml.in/yaml":                {"cmd/countersign", "connector"},
-	"golang.org/x/time":              {"cmd/countersign", "internal/demo", "ratelimit"},
-	"google.golang.org/grpc":         {"plugin", "plugin/pluginpb"},
-	"google.golang.org/protobuf":     {"plugin", "plugin/pluginpb"},
+
+	"go.opentelemetry.io/otel/exporters": {"internal/tracing"},
+
+	"golang.org/x/time":          {"cmd/countersign", "internal/demo", "ratelimit"},
+	"google.golang.org/grpc":     {"plugin", "plugin/pluginpb"},
+	"google.golang.org/protobuf": {"plugin", "plugin/pluginpb"},
 	"net/http": {
 		"cmd/countersign", "connector/challenge", "connector/challenge/internal/wire", "connector/challenge/read",
 		"internal/benchkafka", "internal/demo", "internal/device", "internal/emulator",
@@ -88,9 +99,11 @@ var neverReaches = map[string][]string{
 	"connector/challenge/read": {module + "connector/challenge"},
 	"connector/challenge":      {module + "connector/kafka", module + "ratelimit", "github.com/segmentio/kafka-go"},
 	"connector/kafka":          {module + "connector/challenge", module + "ratelimit", "net/http"},
-	"connector":                {"google.golang.org/grpc", "github.com/hashicorp/go-plugin", module + "plugin"},
+	"connector":                {"go.opentelemetry.io/otel/sdk", "google.golang.org/grpc", "github.com/hashicorp/go-plugin", module + "plugin"},
 	// The binary that a host loads carries nothing that plays a part in a demo.
-	"cmd/countersign-plugin": {"github.com/twmb/franz-go", module + "internal/emulator", module + "internal/broker", module + "internal/demo", "github.com/spf13/cobra"},
+	"cmd/countersign-plugin": {"github.com/twmb/franz-go", module + "internal/emulator", module + "internal/broker", module + "internal/demo", "github.com/spf13/cobra", "github.com/testcontainers", "github.com/moby"},
+	// The containers are the tests'.
+	"cmd/countersign": {"github.com/testcontainers", "github.com/moby", module + "integration/cluster"},
 }
 
 type goPackage struct {

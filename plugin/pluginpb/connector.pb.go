@@ -6,8 +6,9 @@
 // FAILED_PRECONDITION and changes nothing. Every error carries a Failure in its
 // status details.
 //
-// This file is frozen once it is released. What comes later without breaking a
-// host is announced by a capability in InfoResponse; what would break one is
+// What is released here stays: no field or call changes its number, its type or
+// its meaning. What comes later without breaking a host, new fields and calls, is
+// announced by a capability in InfoResponse; what would break one is
 // another package (countersign.connector.v2) and another version in the
 // handshake. The call names Replay and Audit are reserved for such additions.
 
@@ -260,6 +261,7 @@ type InfoResponse struct {
 	// JSON Schema of the configuration document.
 	ConfigSchema []byte `protobuf:"bytes,4,opt,name=config_schema,json=configSchema,proto3" json:"config_schema,omitempty"`
 	// "self_driven": reads and writes Kafka by itself. "process": see Process.
+	// "status_detail": fills the fields 9 to 17 of Lane and 6 to 8 of Account.
 	Capabilities []string `protobuf:"bytes,5,rep,name=capabilities,proto3" json:"capabilities,omitempty"`
 	// Names of the secrets needed under every configuration. Those that a
 	// configuration refers to by placeholders are not listed.
@@ -1733,9 +1735,7 @@ func (x *Failure) GetAbandoned() int64 {
 	return 0
 }
 
-// Status is a snapshot; it holds no identities, keys or payloads in clear. A
-// host ignores fields that it does not know, and a field that an older plugin
-// does not send is zero.
+// Status is a snapshot; it holds no identities, keys or payloads in clear.
 type Status struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	State         State                  `protobuf:"varint,1,opt,name=state,proto3,enum=countersign.connector.v1.State" json:"state,omitempty"`

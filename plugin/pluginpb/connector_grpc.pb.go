@@ -6,8 +6,9 @@
 // FAILED_PRECONDITION and changes nothing. Every error carries a Failure in its
 // status details.
 //
-// This file is frozen once it is released. What comes later without breaking a
-// host is announced by a capability in InfoResponse; what would break one is
+// What is released here stays: no field or call changes its number, its type or
+// its meaning. What comes later without breaking a host, new fields and calls, is
+// announced by a capability in InfoResponse; what would break one is
 // another package (countersign.connector.v2) and another version in the
 // handshake. The call names Replay and Audit are reserved for such additions.
 
