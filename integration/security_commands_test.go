@@ -60,20 +60,21 @@ func (g *guarded) commandRights(w *world, name string) (args []string, rights []
 	case "tail":
 		return []string{"tail", "--topic", w.topics.Results}, []acl{{read, topic, w.topics.Results, false}}
 	default:
-		return []string{
-				"redrive", "--dead-letters-topic", w.topics.DeadLetters, "--requests-topic", w.topics.Requests,
-				"--journal-topic", journal, "--parking-topic", parking, "--group", group,
-			}, []acl{
-				{read, topic, w.topics.DeadLetters, false},
-				{write, topic, w.topics.Requests, false},
-				{create, topic, journal, false},
-				{read, topic, journal, false},
-				{write, topic, journal, false},
-				{create, topic, parking, false},
-				{write, topic, parking, false},
-				{read, kmsg.ACLResourceTypeGroup, group, false},
-				{write, kmsg.ACLResourceTypeTransactionalId, group + "-" + journal + "-0", false},
-			}
+		args := []string{
+			"redrive", "--dead-letters-topic", w.topics.DeadLetters, "--requests-topic", w.topics.Requests,
+			"--journal-topic", journal, "--parking-topic", parking, "--group", group,
+		}
+		return args, []acl{
+			{read, topic, w.topics.DeadLetters, false},
+			{write, topic, w.topics.Requests, false},
+			{create, topic, journal, false},
+			{read, topic, journal, false},
+			{write, topic, journal, false},
+			{create, topic, parking, false},
+			{write, topic, parking, false},
+			{read, kmsg.ACLResourceTypeGroup, group, false},
+			{write, kmsg.ACLResourceTypeTransactionalId, group + "-" + journal + "-0", false},
+		}
 	}
 }
 
