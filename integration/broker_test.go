@@ -106,6 +106,11 @@ func (p place) make(t testing.TB, requests int) {
 		{Name: p.topics.Ledger, Partitions: requests, Configs: map[string]string{"cleanup.policy": "compact,delete"}},
 		{Name: p.topics.Positions, Partitions: requests, Configs: map[string]string{"cleanup.policy": "compact"}},
 	}))
+	// A topic is there before its partitions have leaders, and to ask for offsets waits for these.
+	for _, topic := range p.names() {
+		_, err := client.Ranges(t.Context(), topic)
+		must(t, err)
+	}
 }
 
 // clean leaves a broker that outlives the test as it was.

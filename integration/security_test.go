@@ -295,10 +295,10 @@ func TestRotatedCertificates(t *testing.T) {
 	g.ca = next
 	g.write("ca.pem", append(former, next.PEM()...)) // both, while the two sides change
 	g.certify()
-	g.restart()
+	g.restart(w)
 	w.wantAnswered(20, 20)
 	g.write("ca.pem", next.PEM())
-	g.restart()
+	g.restart(w)
 	w.wantAnswered(40, 20)
 	must(t, m.leave())
 	if n := lines(log, "the credentials for Kafka have changed: new connections"); n == 0 {
@@ -308,11 +308,15 @@ func TestRotatedCertificates(t *testing.T) {
 
 // restart makes the brokers read their certificates again. The embedded ones
 // do so for each connection.
-func (g *guarded) restart() {
+func (g *guarded) restart(w *world) {
 	g.t.Helper()
 	if g.jars == nil {
 		return
 	}
 	must(g.t, g.jars.Node(0).Stop())
 	must(g.t, g.jars.Node(0).Start(g.t.Context()))
+	w.await("the partitions to have leaders", func() bool {
+		_, err := w.kafka.Ranges(g.t.Context(), w.topics.Requests)
+		return err == nil
+	})
 }
