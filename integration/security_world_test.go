@@ -47,6 +47,7 @@ type guarded struct {
 	ca     *authority.Authority
 	dir    string
 	jars   *cluster.JarsCluster // nil: the embedded broker
+	kfake  []*kfake.Cluster     // its listeners
 }
 
 func newGuarded(t testing.TB) *guarded {
@@ -151,6 +152,7 @@ func (g *guarded) startEmbedded() {
 		c, err := kfake.NewCluster(one.opts...)
 		must(g.t, err)
 		g.t.Cleanup(c.Close)
+		g.kfake = append(g.kfake, c)
 		*one.addrs = c.ListenAddrs()
 	}
 }
