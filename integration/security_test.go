@@ -70,7 +70,7 @@ func TestMechanisms(t *testing.T) {
 	})
 }
 
-// connectorRights are the table of docs/security.md: all that an instance needs.
+// connectorRights are the table of docs/operations.md: all that an instance needs.
 func connectorRights(at place, delivery connector.Delivery, createTopics bool) []acl {
 	const topic, group, txn = kmsg.ACLResourceTypeTopic, kmsg.ACLResourceTypeGroup, kmsg.ACLResourceTypeTransactionalId
 	read, write := kmsg.ACLOperationRead, kmsg.ACLOperationWrite

@@ -232,7 +232,7 @@ func (w *world) runLogged(cfg connector.Config) (*member, *lockedBuffer) {
 	return m, &l
 }
 
-// acl is a line of the table in docs/security.md.
+// acl is a line of the table in docs/operations.md.
 type acl struct {
 	operation kmsg.ACLOperation
 	resource  kmsg.ACLResourceType
