@@ -49,7 +49,7 @@ test: ## Run the tests (PKG=./ratelimit)
 
 .PHONY: race
 race: ## Run the tests under the race detector (PKG=./ratelimit)
-	go test -race -count=1 -timeout 8m $(PKG)
+	go test -race -count=1 -timeout 15m $(PKG)
 
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for a while (FUZZTIME=30s each, FUZZCAP=seconds in all)

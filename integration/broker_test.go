@@ -38,6 +38,10 @@ func runTests(m *testing.M) int {
 		shared = picked
 	}
 	flag.Parse()
+	if err := waitTogether(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if *faultList == "" {
 		// What takes minutes and a cluster of its own is there only when asked for.
 		if err := flag.Set("test.skip", "^TestFaults$"); err != nil {
@@ -60,6 +64,17 @@ func runTests(m *testing.M) int {
 		}
 	}
 	return code
+}
+
+// waitTogether lets more tests run beside each other than there are cores,
+// unless somebody has said how many: they wait more than they work.
+func waitTogether() error {
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "test.parallel" })
+	if said {
+		return nil
+	}
+	return flag.Set("test.parallel", "4")
 }
 
 // brokerOf is where a test's topics are.

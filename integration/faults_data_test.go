@@ -405,6 +405,7 @@ func TestPartitionsAddedEverywhere(t *testing.T) {
 // TestDeletedTopic: the requests topic is deleted under a running connector and
 // stays away. The connector says so; when it comes back, it is another one.
 func TestDeletedTopic(t *testing.T) {
+	t.Parallel()
 	s := newSpoiled(t)
 	s.remove(t, s.topics.Requests)
 	names := func() bool { got := s.m.Status(); return !got.Ready && strings.Contains(got.Reason, s.topics.Requests) }

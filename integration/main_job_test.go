@@ -82,6 +82,7 @@ func TestMainJob(t *testing.T) {
 // the challenge was made. Creates that ended in doubt are looked up: what was
 // made is adopted, what was not is called again. Every request has one challenge.
 func TestFaultsLoseNothing(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, emulator.Config{Seed: 7, Faults: emulator.Faults{
 		Latency:      emulator.Latency{Min: time.Millisecond, Max: 20 * time.Millisecond},
 		ThrottleRate: 0.05, RetryAfter: time.Second,

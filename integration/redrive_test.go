@@ -52,6 +52,7 @@ func (w *world) refuseAll(yes bool) {
 // left, what fails again and again is parked. The command does the same and
 // says so without writing in a dry run.
 func TestRedrive(t *testing.T) {
+	t.Parallel()
 	const n = 25
 	w := newWorld(t, emulator.Config{})
 	m := w.run(w.impatient())
@@ -99,6 +100,7 @@ func TestRedrive(t *testing.T) {
 // TestRedriveParks: what was redriven as often as allowed goes to the parking
 // topic, its record and headers whole.
 func TestRedriveParks(t *testing.T) {
+	t.Parallel()
 	const n = 5
 	w := newWorld(t, emulator.Config{})
 	m := w.run(w.impatient())

@@ -99,6 +99,7 @@ func connectorRights(at place, delivery connector.Delivery, createTopics bool) [
 // any one of them missing, what is reported names it, and nothing is lost: the
 // connector goes on by itself when it is given.
 func TestLeastRights(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	for _, tc := range []struct {
 		delivery connector.Delivery
@@ -249,6 +250,7 @@ func TestWrongPassword(t *testing.T) {
 // ready, keeps what it has, and goes on by itself once they are right again:
 // nothing is lost or called a second time.
 func TestRefusedWhileWorking(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	w := g.world(false)
 	g.makeTopics(w)

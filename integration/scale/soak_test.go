@@ -90,7 +90,7 @@ func (s *stage) soak(watched *member, p pace) []sample {
 			guest.leave()
 			guest, changed = nil, now
 		}
-		f := watched.figures("")
+		f := watched.figures("?gc=1")
 		if f.Lanes != s.partitions || f.Begun != f.Lanes {
 			changed = now
 		}
