@@ -37,7 +37,7 @@ func (g grown) String() string {
 
 // growth judges what must be flat. The tolerances are a share of the first
 // third, and no less than what lasts of one handover until the next garbage
-// collection: the heap is as the last one has found it.
+// collection, or until connections that nothing uses are closed after a minute.
 func growth(all []sample) []grown {
 	var at []float64
 	var counted []sample
@@ -70,7 +70,7 @@ func growth(all []sample) []grown {
 		judge("goroutines", "", 0.1, 10, func(s sample) float64 { return float64(s.Goroutines) }),
 		judge("heap", "MiB", 0.2, 8, func(s sample) float64 { return mib(s.HeapLive) }),
 		judge("RSS", "MiB", 0.15, 16, func(s sample) float64 { return mib(s.RSS) }),
-		judge("fds", "", 0.1, 8, func(s sample) float64 { return float64(s.FDs) }),
+		judge("fds", "", 0.1, 16, func(s sample) float64 { return float64(s.FDs) }),
 	}
 }
 
