@@ -98,7 +98,7 @@ integration: ## The integration tests on the broker found or told (BROKER=auto n
 	INTEGRATION_BROKER=$(BROKER) .ci/integration $(RUN)
 
 .PHONY: upgrade
-upgrade: ## Upgrade hosts from another version to this one under load, and roll back (FROM=tag)
+upgrade: ## Upgrade hosts from another version to this one under load, and roll back (FROM=tag or commit)
 	INTEGRATION_BROKER=$(BROKER) .ci/upgrade $(FROM)
 
 .PHONY: simulate
@@ -110,7 +110,7 @@ chaos: ## Strike real hosts at random moments, then count (ROUNDS=20 SEED=n DELI
 	go test ./integration -run '^TestChaos$$' -count=1 -v -timeout 6h -args -chaos.rounds=$(ROUNDS) -chaos.seed=$(or $(SEED),0) -chaos.delivery=$(DELIVERY)
 
 .PHONY: smoke
-smoke: ## Run the demo twice, with and without faults, and check its figures
+smoke: ## Run the demo, with and without faults and an outage, and check its figures
 	.ci/smoke
 
 .PHONY: ci
@@ -123,7 +123,7 @@ COMPOSEFLAGS ?=
 
 .PHONY: compose-up
 compose-up: ## Bring Kafka, the emulator and the connector up in containers (COMPOSEFLAGS="--profile monitoring")
-	$(COMPOSE) $(COMPOSEFLAGS) up --wait
+	$(COMPOSE) $(COMPOSEFLAGS) up --wait --wait-timeout 300
 
 .PHONY: compose-smoke
 compose-smoke: build ## Send requests through what compose-up has brought up, and count
@@ -163,5 +163,5 @@ interop: kafka-jars ## kcat and Kafka's console tools at our topics, on Apache K
 	go test ./integration/interop -count=1 -v -timeout 15m -args -interop
 
 .PHONY: faults
-faults: ## Strike a cluster of three brokers, then count (FAULTS=all short leader-killed,full-stop...)
+faults: kafka-jars ## Strike a cluster of three brokers, then count (FAULTS=all short leader-killed,full-stop...)
 	go test ./integration -run '^TestFaults$$' -count=1 -v -timeout 60m -args -faults=$(FAULTS)

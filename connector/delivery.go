@@ -162,14 +162,11 @@ func persist(ctx context.Context, log *slog.Logger, what string, do func() error
 }
 
 // worthRepeating: a broker that is away or refuses for now is waited for, for
-// as long as the lane lives. Denied counts too, because rights come back.
+// as long as the lane lives. Rights, passwords and certificates count too, because
+// they are mended.
 func worthRepeating(err error) bool {
-	switch kafka.CodeOf(err) {
-	case kafka.CodeUnavailable, kafka.CodeDenied, kafka.CodeUnknownTopic:
-		return true
-	default:
-		return false
-	}
+	code := kafka.CodeOf(err)
+	return code == kafka.CodeUnavailable || code == kafka.CodeUnknownTopic || kafka.Refused(err)
 }
 
 // publish writes the events and returns those that are still to be written,

@@ -47,6 +47,10 @@ func (s *scriptedSink) Commit(_ context.Context, p kafka.Position) error {
 
 func TestAtLeastOnce(t *testing.T) {
 	away := &kafka.Error{Code: kafka.CodeUnavailable, Op: "test"}
+	var refused []error // by somebody who may mend it
+	for _, code := range []kafka.ErrorCode{kafka.CodeDenied, kafka.CodeUnauthenticated, kafka.CodeTLS, kafka.CodeUnknownTopic} {
+		refused = append(refused, &kafka.Error{Code: code, Op: "test"})
+	}
 	lost := &kafka.Error{Code: kafka.CodeOwnershipLost, Op: "test"}
 	poison := &kafka.PoisonError{Indexes: []int{1}, Err: &kafka.Error{Code: kafka.CodeTooLarge, Op: "test"}}
 	both := &kafka.PoisonError{Indexes: []int{0}, Err: &kafka.Error{Code: kafka.CodeTooLarge, Op: "test"}}
@@ -59,6 +63,7 @@ func TestAtLeastOnce(t *testing.T) {
 	}{
 		{"all well", scriptedSink{}, []string{"a", "b", "entry", "position"}, "", 1},
 		{"publishing is repeated until it succeeds", scriptedSink{produce: []error{away, away, away}}, []string{"a", "b", "entry", "position"}, "", 1},
+		{"a refusal is waited out", scriptedSink{produce: refused, commit: refused}, []string{"a", "b", "entry", "position"}, "", 1},
 		{"a failed commit publishes nothing again", scriptedSink{commit: []error{away, away}}, []string{"a", "b", "entry", "position"}, "", 1},
 		{"no position before the ledger", scriptedSink{produce: []error{nil, lost}}, []string{"a", "b"}, kafka.CodeOwnershipLost, 0},
 		{"no offset before the position", scriptedSink{produce: []error{nil, nil, lost}}, []string{"a", "b", "entry"}, kafka.CodeOwnershipLost, 0},

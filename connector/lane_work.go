@@ -180,24 +180,6 @@ func (l *lane) startAttempt(t task, q *accountQueue, now time.Time) {
 	}
 }
 
-// maxSpare bounds the workers of a lane that wait for their next task. A worker
-// that is used again has a stack as large as a call needs; a new one has to grow
-// it first, which costs as much as encoding the result.
-const maxSpare = 128
-
-// work makes attempts, one after the other, until there are none to make.
-func (l *lane) work(t task) {
-	for more := true; more; {
-		l.ends <- l.attempt(t)
-		if l.spare.Add(1) > maxSpare {
-			l.spare.Add(-1)
-			return
-		}
-		t, more = <-l.tasks
-		l.spare.Add(-1)
-	}
-}
-
 // takeEnds takes what else has ended, so that all of it is seen before the lane
 // looks around for what can be done.
 func (l *lane) takeEnds() {

@@ -232,7 +232,7 @@ var (
 	kafkaOperations = []kafkaOperation{kafkaFetch, kafkaCommit, kafkaJoin, kafkaOffsets}
 	kafkaCodes      = []kafka.ErrorCode{
 		kafka.CodeUnavailable, kafka.CodeOwnershipLost, kafka.CodeFenced, kafka.CodeOutOfRange, kafka.CodeTooLarge,
-		kafka.CodeUnknownTopic, kafka.CodeDenied, kafka.CodeInvalid,
+		kafka.CodeUnknownTopic, kafka.CodeDenied, kafka.CodeUnauthenticated, kafka.CodeTLS, kafka.CodeInvalid,
 	}
 )
 

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/countersign/countersign/connector/kafka"
 )
 
 const (
@@ -86,13 +88,17 @@ func (t *troubles) note(what trouble) (skipped int, say bool) {
 }
 
 // causeOf is the innermost error of a record: what is around it names partitions
-// and offsets, which tell nothing apart here.
+// and offsets, which tell nothing apart here. Of a refusal it is what is refused.
 func causeOf(r slog.Record) string {
 	cause := ""
 	r.Attrs(func(a slog.Attr) bool {
 		err, ok := a.Value.Any().(error)
 		if !ok {
 			return true
+		}
+		if said, is := errors.AsType[*kafka.Error](err); is && said.Err != nil && kafka.Refused(said) {
+			cause = said.Err.Error()
+			return false
 		}
 		for next := err; next != nil; next = inner(err) {
 			err = next

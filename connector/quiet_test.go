@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/countersign/countersign/connector/kafka"
 )
 
 func TestQuietSaysTheSameTroubleNowAndThen(t *testing.T) {
@@ -43,6 +45,13 @@ func TestQuietSaysTheSameTroubleNowAndThen(t *testing.T) {
 		}
 		if n := lines(); n != 6 {
 			t.Errorf("%d lines of 6 that are no repeated warning", n)
+		}
+		for _, topic := range []string{"results", "deadletters"} {
+			denied := &kafka.Error{Code: kafka.CodeDenied, Op: "produce", Err: fmt.Errorf("needs Write on Topic %s: %w", topic, refused)}
+			log.Warn("cannot commit", "error", fmt.Errorf("partition 1: %w", denied))
+		}
+		if n := lines(); n != 2 {
+			t.Errorf("%d lines for two rights that are missing", n)
 		}
 		for i := range 3 * quietKinds {
 			log.Warn("cannot fetch", "error", fmt.Errorf("kind %d", i))

@@ -52,14 +52,11 @@ func (v *vitals) begin(step string) {
 func (v *vitals) end(step string, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	switch kafka.CodeOf(err) {
-	case kafka.CodeUnavailable, kafka.CodeDenied, kafka.CodeUnknownTopic:
-		if h := v.held[step]; h != nil {
-			h.err = err
-		}
-	default:
+	if err == nil || !worthRepeating(err) {
 		// Done, or over for a reason that ends the lane.
 		delete(v.held, step)
+	} else if h := v.held[step]; h != nil {
+		h.err = err
 	}
 }
 

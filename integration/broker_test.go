@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"crypto/rand"
+	"flag"
 	"fmt"
 	"os"
 	"strings"
@@ -35,6 +36,14 @@ func runTests(m *testing.M) int {
 	fmt.Printf("broker: %s: %s\n", picked.Kind, picked.About)
 	if picked.Kind != cluster.Embedded {
 		shared = picked
+	}
+	flag.Parse()
+	if *faultList == "" {
+		// What takes minutes and a cluster of its own is there only when asked for.
+		if err := flag.Set("test.skip", "^TestFaults$"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	code := m.Run()
 	if err := picked.Close(context.Background()); err != nil {

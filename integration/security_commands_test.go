@@ -16,7 +16,7 @@ import (
 )
 
 // TestCommandsLeastRights: send, tail and redrive with exactly the rights of
-// docs/security.md, and without each of them. They know the brokers from the
+// docs/operations.md, and without each of them. They know the brokers from the
 // environment.
 func TestCommandsLeastRights(t *testing.T) {
 	g := newGuarded(t)
@@ -48,7 +48,7 @@ func TestCommandsLeastRights(t *testing.T) {
 	}
 }
 
-// commandRights are a command and what it needs, as docs/security.md has it.
+// commandRights are a command and what it needs, as docs/operations.md has it.
 func (g *guarded) commandRights(w *world, name string) (args []string, rights []acl) {
 	const topic = kmsg.ACLResourceTypeTopic
 	read, write, create := kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationCreate

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -69,7 +70,7 @@ func TestMechanisms(t *testing.T) {
 	})
 }
 
-// connectorRights are the table of docs/security.md: all that an instance needs.
+// connectorRights are the table of docs/operations.md: all that an instance needs.
 func connectorRights(at place, delivery connector.Delivery, createTopics bool) []acl {
 	const topic, group, txn = kmsg.ACLResourceTypeTopic, kmsg.ACLResourceTypeGroup, kmsg.ACLResourceTypeTransactionalId
 	read, write := kmsg.ACLOperationRead, kmsg.ACLOperationWrite
@@ -275,6 +276,61 @@ func TestWrongPassword(t *testing.T) {
 		t.Errorf("the broker was connected to %d times in %d s", n, looks)
 	}
 }
+
+// TestRefusedWhileWorking: the credentials stop to be right under a connector
+// that is at work, and every connection has to be made anew. It says so, is not
+// ready, keeps what it has, and goes on by itself once they are right again:
+// nothing is lost or called a second time.
+func TestRefusedWhileWorking(t *testing.T) {
+	g := newGuarded(t)
+	w := g.world(false)
+	g.makeTopics(w)
+	allow(t, g.operator(), connectorRights(w.place, connector.DeliveryExactlyOnce, false)...)
+	sasl := g.sasl(kafka.ScramSHA256, connectorUser)
+	sasl.Password, sasl.PasswordFile = "", g.write("password", []byte(brokerSecret))
+	m, log := w.runLogged(w.secureConfig(g.tls(), sasl))
+	w.wantAnswered(0, 20)
+	must(t, w.api.Outage(time.Second)) // what is sent now is under way when the connections go
+	for i := range 40 {
+		w.send(w.create(20 + i))
+	}
+	g.write("password", []byte("not the one"))
+	g.sever(w)
+	w.await("not ready, with the reason", func() bool {
+		s := m.Status()
+		return !s.Ready && strings.Contains(s.Reason, `refuses the user "connector" and its password`)
+	})
+	g.write("password", []byte(brokerSecret))
+	got := w.awaitAll()
+	must(t, m.leave())
+	if len(got.doubled) > 0 || got.outcomes[schemas.OutcomeSucceeded]+got.outcomes[schemas.OutcomeAdopted] != 60 {
+		t.Errorf("outcomes %v, doubled %v\n%s", got.outcomes, got.doubled, log)
+	}
+	if made := w.api.Stats().Creates; made != 60 {
+		t.Errorf("%d challenges for 60 requests", made)
+	}
+}
+
+// sever ends every connection to the brokers.
+func (g *guarded) sever(w *world) {
+	g.t.Helper()
+	if g.jars != nil {
+		g.restart(w)
+		return
+	}
+	for _, c := range g.kfake {
+		until := time.Now().Add(time.Second)
+		c.Control(func(kmsg.Request) (kmsg.Response, error, bool) {
+			if time.Now().After(until) {
+				return nil, nil, false
+			}
+			c.KeepControl()
+			return nil, errSevered, true
+		})
+	}
+}
+
+var errSevered = errors.New("severed")
 
 // counted is a way to a broker on which connections are counted. Whoever is let
 // in goes on at the address that the broker advertises.

@@ -47,6 +47,7 @@ type guarded struct {
 	ca     *authority.Authority
 	dir    string
 	jars   *cluster.JarsCluster // nil: the embedded broker
+	kfake  []*kfake.Cluster     // its listeners
 }
 
 func newGuarded(t testing.TB) *guarded {
@@ -151,6 +152,7 @@ func (g *guarded) startEmbedded() {
 		c, err := kfake.NewCluster(one.opts...)
 		must(g.t, err)
 		g.t.Cleanup(c.Close)
+		g.kfake = append(g.kfake, c)
 		*one.addrs = c.ListenAddrs()
 	}
 }
@@ -230,7 +232,7 @@ func (w *world) runLogged(cfg connector.Config) (*member, *lockedBuffer) {
 	return m, &l
 }
 
-// acl is a line of the table in docs/security.md.
+// acl is a line of the table in docs/operations.md.
 type acl struct {
 	operation kmsg.ACLOperation
 	resource  kmsg.ACLResourceType

@@ -25,7 +25,12 @@ const (
 // commands at it.
 func newBroker(t *testing.T) *broker.Broker {
 	t.Helper()
-	b, err := broker.Start(broker.Config{Topics: map[string]int32{requestsTopic: 2, resultsTopic: 2, deadLettersTopic: 1, "challenge.ledger": 2, "challenge.positions": 2}})
+	b, err := broker.Start(broker.Config{
+		Topics: map[string]int32{requestsTopic: 2, resultsTopic: 2, deadLettersTopic: 1, "challenge.ledger": 2, "challenge.positions": 2},
+		Configs: map[string]map[string]string{
+			"challenge.ledger": {"cleanup.policy": "compact,delete"}, "challenge.positions": {"cleanup.policy": "compact"},
+		},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,9 @@ import (
 const (
 	refusedBase = time.Second
 	refusedCap  = 30 * time.Second
+	// What may be no refusal, as where a proxy is up before its broker, is asked
+	// more often.
+	unsureCap = 2 * time.Second
 )
 
 // gate remembers which brokers refuse this client.
@@ -128,7 +131,11 @@ func (d *door) refuse(err *refusal, stamp string) {
 		d.pause, d.next = 0, now
 	}
 	if !now.Before(d.next) { // not one of several at once
-		d.pause = min(max(2*d.pause, refusedBase), refusedCap)
+		most := refusedCap
+		if err.code == CodeUnavailable {
+			most = unsureCap
+		}
+		d.pause = min(max(2*d.pause, refusedBase), most)
 		d.next = now.Add(d.pause)
 	}
 	d.proven, d.last, d.stamp = false, err, stamp

@@ -35,13 +35,14 @@ func (r *refusal) reason() string {
 func (r *refusal) Unwrap() error { return r.err }
 
 // tlsRefusal makes a refusal of what ended a handshake or the first exchange
-// after it, and keeps one that is one already.
-func tlsRefusal(address string, err error, shown *shown) error {
+// after it, and keeps one that is one already. A broker that has accepted this
+// client before and hangs up restarts, and refuses nothing.
+func tlsRefusal(d *door, err error, shown *shown) error {
 	if _, already := errors.AsType[*refusal](err); already {
 		return err
 	}
 	refused := func(code ErrorCode, format string, args ...any) error {
-		return &refusal{code: code, broker: address, text: fmt.Sprintf(format, args...), err: err}
+		return &refusal{code: code, broker: d.address, text: fmt.Sprintf(format, args...), err: err}
 	}
 	if _, is := errors.AsType[tls.RecordHeaderError](err); is {
 		return refused(CodeTLS, "it does not speak TLS on this port")
@@ -59,7 +60,7 @@ func tlsRefusal(address string, err error, shown *shown) error {
 		return refused(CodeTLS, "it refuses the TLS handshake")
 	case errors.Is(err, context.DeadlineExceeded):
 		return refused(CodeUnavailable, "it does not answer the TLS handshake: does it speak TLS on this port?")
-	case !isCut(err):
+	case !isCut(err) || d.known():
 		return err
 	case shown.asked && !shown.has:
 		return refused(CodeTLS, "it asked for a client certificate, got none and closed the connection")

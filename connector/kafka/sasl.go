@@ -32,7 +32,8 @@ func (s SASL) mechanism(password string) (sasl.Mechanism, error) {
 }
 
 // authenticate sends the credentials over a connection that is fresh.
-func (s *security) authenticate(ctx context.Context, conn net.Conn, address, password string) error {
+func (s *security) authenticate(ctx context.Context, conn net.Conn, d *door, password string) error {
+	address := d.address
 	refused := func(err error, format string, args ...any) error {
 		return &refusal{code: CodeUnauthenticated, broker: address, text: fmt.Sprintf(format, args...), err: err}
 	}
@@ -45,7 +46,7 @@ func (s *security) authenticate(ctx context.Context, conn net.Conn, address, pas
 	wire.SetVersions(map[protocol.ApiKey]int16{protocol.SaslHandshake: 1, protocol.SaslAuthenticate: 1})
 	res, err := wire.RoundTrip(&saslhandshake.Request{Mechanism: string(s.sasl.Mechanism)})
 	if err != nil {
-		return s.broken(address, err)
+		return s.broken(d, err)
 	}
 	switch shake := res.(*saslhandshake.Response); kafkago.Error(shake.ErrorCode) {
 	case 0:
@@ -78,12 +79,12 @@ func (s *security) authenticate(ctx context.Context, conn net.Conn, address, pas
 }
 
 // broken is an exchange that ended without an answer.
-func (s *security) broken(address string, err error) error {
-	if s.tls.Enabled || !isCut(err) {
+func (s *security) broken(d *door, err error) error {
+	if s.tls.Enabled || !isCut(err) || d.known() {
 		return err
 	}
 	return &refusal{
-		code: CodeUnauthenticated, broker: address, err: err,
+		code: CodeUnauthenticated, broker: d.address, err: err,
 		text: "it closed the connection at SASL " + string(s.sasl.Mechanism) + ": does it do SASL without TLS on this port?",
 	}
 }

@@ -128,7 +128,7 @@ func (s *security) secure(ctx context.Context, conn net.Conn, address string, d 
 		if err := s.mayGoPlain(conn, address); err != nil {
 			return nil, err
 		}
-		if err := s.authenticate(ctx, out, address, creds.password); err != nil {
+		if err := s.authenticate(ctx, out, d, creds.password); err != nil {
 			return nil, err
 		}
 		d.accept()
@@ -137,7 +137,7 @@ func (s *security) secure(ctx context.Context, conn net.Conn, address string, d 
 	shown := &shown{has: creds.pair != nil}
 	out := tls.Client(conn, s.config(address, creds, shown))
 	if err := out.HandshakeContext(ctx); err != nil {
-		return nil, tlsRefusal(address, err, shown)
+		return nil, tlsRefusal(d, err, shown)
 	}
 	var err error
 	if s.sasl.Mechanism == "" {
@@ -145,10 +145,10 @@ func (s *security) secure(ctx context.Context, conn net.Conn, address string, d 
 		// certificate; its first answer is what shows that it took it.
 		err = s.firstAnswer(out, address)
 	} else {
-		err = s.authenticate(ctx, out, address, creds.password)
+		err = s.authenticate(ctx, out, d, creds.password)
 	}
 	if err != nil {
-		return nil, tlsRefusal(address, err, shown)
+		return nil, tlsRefusal(d, err, shown)
 	}
 	if s.sasl.Mechanism == "" {
 		return watch(out, d.accept, d.known), nil

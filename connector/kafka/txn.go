@@ -188,8 +188,8 @@ func (p *producer) commit(ctx context.Context, committed func(context.Context) (
 			return err
 		case CodeOf(err) == CodeCanceled:
 			return err
-		case CodeOf(err) != CodeUnavailable && !unclear:
-			return err
+		case CodeOf(err) != CodeUnavailable && !unclear && !leavesOpen(err):
+			return err // the broker has said it, so nothing was carried out
 		}
 		unclear = unclear || leavesOpen(err)
 		if !wait(ctx, delay) {

@@ -68,8 +68,7 @@ func locked(ctx context.Context, c Cluster, cfg kafka.GroupConfig, work func(ctx
 		},
 		revoked: func() { patience.Reset(lockPatience) },
 		unjoined: func(err error) {
-			switch kafka.CodeOf(err) {
-			case kafka.CodeDenied, kafka.CodeInvalid:
+			if kafka.Refused(err) || kafka.CodeOf(err) == kafka.CodeInvalid {
 				cancel(&Error{Code: CodeKafka, Err: err}) // waiting changes nothing
 			}
 		},

@@ -193,7 +193,8 @@ func (c *JarsCluster) Close(context.Context) error {
 
 // Java is a command that runs a class of the jars, such as a console tool.
 func (c *JarsCluster) Java(ctx context.Context, class string, args ...string) *exec.Cmd {
-	return java(ctx, c.libs, c.cfg.JVM, class, args...)
+	// What a tool prints is read: nothing is logged into it.
+	return java(ctx, c.libs, append(slices.Clone(c.cfg.JVM), "-Dlog4j2.level=OFF"), class, args...)
 }
 
 func java(ctx context.Context, libs string, jvm []string, class string, args ...string) *exec.Cmd {

@@ -74,4 +74,6 @@ if [ -x bin/countersign ]; then
     fail 'from this machine: send ended with an error'
   pass "from this machine, by $broker"
 fi
-echo "compose smoke: $passed passed, 0 failed"
+line="compose smoke: $passed passed, 0 failed"
+echo "$line"
+echo "$line" >>"${CI_COUNTS:-/dev/null}"

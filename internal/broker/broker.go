@@ -28,6 +28,9 @@ type Config struct {
 	// Topics exist after the start, with their number of partitions; zero: 10.
 	// One that was loaded from DataDir stays as it is.
 	Topics map[string]int32
+	// Configs are the settings of Topics, by topic and name, such as
+	// cleanup.policy. What is left out has Kafka's default.
+	Configs map[string]map[string]string
 	// DataDir keeps the logs and the groups' offsets across restarts. Empty:
 	// in memory.
 	DataDir string
@@ -62,7 +65,7 @@ func Start(cfg Config) (*Broker, error) {
 		if cluster.TopicInfo(topic) != nil {
 			continue
 		}
-		if err := cluster.CreateTopic(topic, cfg.Topics[topic], nil); err != nil {
+		if err := cluster.CreateTopic(topic, cfg.Topics[topic], cfg.Configs[topic]); err != nil {
 			cluster.Close()
 			return nil, fmt.Errorf("embedded broker: topic %s: %w", topic, err)
 		}

@@ -49,6 +49,8 @@ func (w *world) startBroker(ctx context.Context, s *screen) error {
 	b, err := broker.Start(broker.Config{Topics: map[string]int32{
 		demoTopics.requests: partitions, demoTopics.results: partitions, demoTopics.letters: partitions,
 		demoTopics.ledger: partitions, demoTopics.positions: partitions,
+	}, Configs: map[string]map[string]string{
+		demoTopics.ledger: {"cleanup.policy": "compact,delete"}, demoTopics.positions: {"cleanup.policy": "compact"},
 	}})
 	if err != nil {
 		return fmt.Errorf("demo: %w", err)
