@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -384,6 +385,7 @@ type rig struct {
 	t        testing.TB
 	log      *modelLog
 	src      source // log, unless a test puts another one in front of it
+	memory   memory // log's, unless a test puts another one in front of it
 	lease    lease
 	api      *modelAPI
 	cfg      laneConfig
@@ -446,7 +448,7 @@ func pass(d time.Duration) { <-time.After(d) }
 
 func (r *rig) deps() laneDeps {
 	return laneDeps{
-		source: r.src, delivery: r.log, memory: r.log.memory(), lease: r.lease,
+		source: r.src, delivery: r.log, memory: cmp.Or(r.memory, r.log.memory()), lease: r.lease,
 		ledger: newLedger(2*time.Hour, r.room),
 	}
 }

@@ -201,7 +201,7 @@ func (l *lane) commitEnded(err error) (stop bool, fatal error) {
 			return true, nil // losing a partition is no failure of the connector
 		case l.givenUp():
 			l.log.Error("the drain timeout ended before the last commit: its records are left to the next owner", "records", len(l.committing)+len(l.finished))
-			return true, nil // counted as abandoned
+			return true, l.fatal // the records are counted as abandoned
 		default:
 			return true, err
 		}

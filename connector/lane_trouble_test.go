@@ -90,6 +90,28 @@ func TestFatalFetchFinishesWhatIsInFlight(t *testing.T) {
 	})
 }
 
+// TestFatalFetchIsSaidWithoutACommit: where a topic is gone its offsets cannot be
+// committed either. Why the lane ends is told all the same.
+func TestFatalFetchIsSaidWithoutACommit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		r.log.hold = make(chan struct{})
+		r.src = &troubledLog{modelLog: r.log, fetchErr: func(offset int64) error {
+			if offset > 0 {
+				return &kafka.Error{Code: kafka.CodeUnknownTopic, Op: "fetch"}
+			}
+			return nil
+		}}
+		r.log.add("a", createEvent(t, "r", "identity-1"), 0)
+		r.start()
+		if err := <-r.stopped; kafka.CodeOf(err) != kafka.CodeUnknownTopic {
+			t.Errorf("ended with %v", err)
+		}
+		r.stop()
+		r.stopProb()
+	})
+}
+
 // TestNoCallsWhileNothingCommits: outcomes that do not get committed are calls
 // that may be made twice, so no more of them begin.
 func TestNoCallsWhileNothingCommits(t *testing.T) {

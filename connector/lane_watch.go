@@ -70,6 +70,27 @@ type logWatch struct {
 	last      trace     // the last record that was read
 	seen      time.Time // when the log was last seen to be there
 	doubted   bool      // the last fetch failed
+	gone      absence
+}
+
+// absence is since when a topic cannot be found, without another answer in
+// between. The zero value: it can.
+type absence struct{ since time.Time }
+
+// excuse makes unavailable of a topic that cannot be found, as long as that can
+// be a broker's fault. Other answers end the absence, and stay as they are.
+func (a *absence) excuse(err error) error {
+	if kafka.CodeOf(err) != kafka.CodeUnknownTopic {
+		a.since = time.Time{}
+		return err
+	}
+	if a.since.IsZero() {
+		a.since = time.Now()
+	}
+	if time.Since(a.since) < goneAfter {
+		return &kafka.Error{Code: kafka.CodeUnavailable, Op: "find the topic", Err: err}
+	}
+	return err
 }
 
 // fetch is the source's, with what waiting cannot mend as a *RecoveryError.
@@ -89,7 +110,7 @@ func (w *logWatch) fetch(ctx context.Context, offset int64, maxBytes int, maxWai
 	if err != nil {
 		return kafka.Fetched{}, w.judge(err)
 	}
-	w.doubted, w.seen = false, time.Now()
+	w.doubted, w.seen, w.gone = false, time.Now(), absence{}
 	if n := len(res.Records); n > 0 {
 		last := &res.Records[n-1]
 		w.last = trace{offset: last.Offset, hash: hashRecord(last), known: true}
@@ -133,17 +154,10 @@ func (w *logWatch) explain(ctx context.Context, offset int64, cause error) error
 	}
 }
 
-// judge notes a failure. A topic that cannot be found is waited for, as long as
-// it can be a broker's fault.
+// judge notes a failure.
 func (w *logWatch) judge(err error) error {
 	w.doubted = true
-	if w.seen.IsZero() {
-		w.seen = time.Now()
-	}
-	if kafka.CodeOf(err) == kafka.CodeUnknownTopic && time.Since(w.seen) < goneAfter {
-		return &kafka.Error{Code: kafka.CodeUnavailable, Op: "fetch", Err: err}
-	}
-	return err
+	return w.gone.excuse(err)
 }
 
 func (w *logWatch) refuse(code RecoveryCode, format string, args ...any) error {

@@ -93,22 +93,56 @@ func TestRecreatedWhileRunning(t *testing.T) {
 }
 
 // TestTopicGoneForAMoment: brokers that start can be late to know a topic. Only
-// one that stays away ends the lane.
+// one that stays away ends the lane, whatever there was before it.
 func TestTopicGoneForAMoment(t *testing.T) {
-	for _, away := range []time.Duration{goneAfter / 2, 2 * goneAfter} {
-		synctest.Test(t, func(t *testing.T) {
-			r, s := running(t)
-			s.set(unknownTopic())
-			pass(away)
-			s.set(nil)
-			r.log.add("a", createEvent(t, "second", "identity-1"), 0)
-			pass(time.Minute)
-			err := r.end()
-			if gone := away > goneAfter; gone != (kafka.CodeOf(err) == kafka.CodeUnknownTopic) || gone == (r.api.called("second") == 1) {
-				t.Errorf("away for %v: %v, calls %v", away, err, r.api.calls)
-			}
-		})
+	noBroker := &kafka.Error{Code: kafka.CodeUnavailable, Op: "fetch", Err: errors.New("no broker")}
+	for _, before := range []time.Duration{0, time.Minute} {
+		for _, away := range []time.Duration{time.Second, goneAfter / 2, 2 * goneAfter} {
+			synctest.Test(t, func(t *testing.T) {
+				r, s := running(t)
+				if before > 0 {
+					s.set(unknownTopic())
+					pass(goneAfter - time.Second)
+					s.set(noBroker)
+					pass(before)
+				}
+				s.set(unknownTopic())
+				pass(away)
+				s.set(nil)
+				r.log.add("a", createEvent(t, "second", "identity-1"), 0)
+				pass(time.Minute)
+				err := r.end()
+				if gone := away > goneAfter; gone != (kafka.CodeOf(err) == kafka.CodeUnknownTopic) || gone == (r.api.called("second") == 1) {
+					t.Errorf("away for %v, without brokers for %v: %v, calls %v", away, before, err, r.api.calls)
+				}
+			})
+		}
 	}
+}
+
+// TestTopicGoneAfterAPause: while the intake is closed nobody looks, and that is
+// no sign that the topic was away.
+func TestTopicGoneAfterAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &brokenSource{modelLog: newRig(t).log}
+		s.add("a", createEvent(t, "first", "identity-1"), 0)
+		w := &logWatch{src: s}
+		if _, err := w.fetch(t.Context(), 0, 1, 0); err != nil {
+			t.Fatal(err)
+		}
+		pass(2 * goneAfter)
+		s.set(unknownTopic())
+		for waited := time.Duration(0); waited <= goneAfter; waited += goneAfter / 2 {
+			want := kafka.CodeUnavailable
+			if waited == goneAfter {
+				want = kafka.CodeUnknownTopic
+			}
+			if _, err := w.fetch(t.Context(), 1, 1, 0); kafka.CodeOf(err) != want {
+				t.Errorf("after %v: %v, want %s", waited, err, want)
+			}
+			pass(goneAfter / 2)
+		}
+	})
 }
 
 // TestRetentionPassesARunningLane: what was deleted before it was read is named,

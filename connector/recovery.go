@@ -161,10 +161,14 @@ func (l *lane) begin(ctx context.Context) error {
 		if err := l.insist(ctx,
 			func() error { return l.delivery.fence(ctx) },
 			func() (err error) { l.fenced = time.Now(); f.committed, err = l.src.Position(ctx); return err },
-			func() (err error) { f.remembered, err = l.memory.position(ctx); return f.unkept(err) },
-			// Behind the others: what they say is below the log's end by now.
-			func() (err error) { f.log, err = l.src.Range(ctx); return err },
 		); err != nil {
+			return err
+		}
+		if err := l.insist(ctx, func() (err error) { f.remembered, err = l.memory.position(ctx); return err }); err != nil {
+			return f.unkept(err)
+		}
+		// Behind the others: what they say is below the log's end by now.
+		if err := l.insist(ctx, func() (err error) { f.log, err = l.src.Range(ctx); return err }); err != nil {
 			return err
 		}
 	}
@@ -212,12 +216,13 @@ func (l *lane) awaitLease(ctx context.Context) error {
 	return nil
 }
 
-// insist takes steps, and repeats one while the brokers are away: a lane that
-// begins has nothing better to do.
+// insist takes steps, and repeats one while the brokers are away or do not know a
+// topic yet: a lane that begins has nothing better to do.
 func (l *lane) insist(ctx context.Context, steps ...func() error) error {
 	for _, step := range steps {
 		delay := persistBase
-		for err := step(); err != nil; err = step() {
+		var gone absence
+		for err := gone.excuse(step()); err != nil; err = gone.excuse(step()) {
 			if kafka.CodeOf(err) != kafka.CodeUnavailable && !kafka.Refused(err) {
 				return fmt.Errorf("partition %d: %w", l.partition, err)
 			}

@@ -297,6 +297,61 @@ func TestBrokersAwayAtAssignment(t *testing.T) {
 	})
 }
 
+// lateTopics are not known to the broker that is asked until some time.
+type lateTopics struct {
+	*modelLog
+	memory
+	requests, positions time.Time
+}
+
+func (l *lateTopics) Range(ctx context.Context) (kafka.Range, error) {
+	if time.Now().Before(l.requests) {
+		return kafka.Range{}, unknownTopic()
+	}
+	return l.modelLog.Range(ctx)
+}
+
+func (l *lateTopics) position(ctx context.Context) (*schemas.Position, error) {
+	if time.Now().Before(l.positions) {
+		return nil, unknownTopic()
+	}
+	return l.memory.position(ctx)
+}
+
+// TestTopicUnknownAtAssignment: a lane that begins gives a topic as long to be
+// found as one that runs. Then it says what is missing, and only then that a
+// topic of our own has too few partitions.
+func TestTopicUnknownAtAssignment(t *testing.T) {
+	for _, late := range []time.Duration{goneAfter / 2, 2 * goneAfter} {
+		for _, own := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				r.log.add("a", createEvent(t, "r", "identity-1"), 0)
+				l := &lateTopics{modelLog: r.log, memory: r.log.memory()}
+				if found := time.Now().Add(late); own {
+					l.positions = found
+				} else {
+					l.requests = found
+				}
+				r.src, r.memory = l, l
+				r.start()
+				pass(2 * time.Minute)
+				err := r.end()
+				refused, counted := errors.AsType[*RecoveryError](err)
+				if late < goneAfter {
+					if err != nil || r.api.called("r") != 1 {
+						t.Errorf("late by %v, own %t: %v, calls %v", late, own, err, r.api.calls)
+					}
+					return
+				}
+				if kafka.CodeOf(err) != kafka.CodeUnknownTopic || counted != own || counted && refused.Code != RecoveryPartitionCount || r.api.total() != 0 {
+					t.Errorf("late by %v, own %t: %v, calls %v", late, own, err, r.api.calls)
+				}
+			})
+		}
+	}
+}
+
 // TestTakenOverWhileReading: a member loses its partition between two of the
 // reads with which it takes it up. What they say together is nobody's state, and
 // no reason to end.

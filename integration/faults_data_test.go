@@ -403,21 +403,31 @@ func TestPartitionsAddedEverywhere(t *testing.T) {
 }
 
 // TestDeletedTopic: the requests topic is deleted under a running connector and
-// stays away. The connector says so; when it comes back, it is another one.
+// stays away. The connector says so and waits, but not for ever. Started without
+// the topic it waits for as long as that takes; when it comes back, it is another
+// one.
 func TestDeletedTopic(t *testing.T) {
 	t.Parallel()
 	s := newSpoiled(t)
 	s.remove(t, s.topics.Requests)
-	names := func() bool { got := s.m.Status(); return !got.Ready && strings.Contains(got.Reason, s.topics.Requests) }
-	s.await("the topic to be missed", names)
-	select {
-	case err := <-s.m.done: // it has ended, and is started again
-		if kafka.CodeOf(err) != kafka.CodeUnknownTopic {
-			t.Errorf("it ended with %v", err)
+	missed := func() {
+		t.Helper()
+		s.await("the topic to be missed", func() bool {
+			got := s.m.Status()
+			return !got.Ready && strings.Contains(got.Reason, s.topics.Requests)
+		})
+		select {
+		case err := <-s.m.done:
+			t.Fatalf("it has not waited: %v", err)
+		default:
 		}
-		s.start()
-	default: // it waits
 	}
+	missed()
+	if err := s.ends(); kafka.CodeOf(err) != kafka.CodeUnknownTopic {
+		t.Fatalf("it ended with %v", err)
+	}
+	s.start()
+	missed()
 	before := s.calls()
 	ids := s.afresh()
 	s.refuses(connector.RecoveryRecreatedTopic)

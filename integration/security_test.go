@@ -122,6 +122,39 @@ func TestLeastRights(t *testing.T) {
 	}
 }
 
+// TestRightRevoked: a right is taken from a running connector for longer than a
+// topic is given to be found. It names the right, waits, and goes on once it is
+// given again.
+func TestRightRevoked(t *testing.T) {
+	g := newGuarded(t)
+	operator := g.operator()
+	w := g.world(false)
+	g.makeTopics(w)
+	rights := connectorRights(w.place, connector.DeliveryExactlyOnce, false)
+	allow(t, operator, rights...)
+	m, log := w.runLogged(w.secureConfig(g.tls(), g.sasl(kafka.ScramSHA512, connectorUser)))
+	w.wantAnswered(0, 20)
+	for _, a := range rights {
+		if a.resource != kmsg.ACLResourceTypeTopic || a.name != w.topics.Requests {
+			continue
+		}
+		revoke(t, operator, a)
+		w.awaitLog(log, "needs Read on Topic "+a.name)
+		w.send(w.create(w.sent), w.create(w.sent+1))
+		select {
+		case err := <-m.done:
+			t.Fatalf("it has ended: %v", err)
+		case <-time.After(35 * time.Second):
+		}
+		allow(t, operator, a)
+	}
+	w.wantAnswered(w.sent, 20)
+	must(t, m.leave())
+	if t.Failed() {
+		t.Log(log.String())
+	}
+}
+
 // tryRights runs the main job with all rights, or at first without the i-th.
 func (g *guarded) tryRights(t *testing.T, delivery connector.Delivery, create bool, without int) {
 	g = &guarded{t: t, addrs: g.addrs, mutual: g.mutual, ca: g.ca, dir: g.dir, jars: g.jars}

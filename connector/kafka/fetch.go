@@ -34,7 +34,8 @@ func (r FetchRequest) op() string {
 // Fetch reads committed data records from req.Offset on. It returns at once
 // when ctx ends. An offset outside the log is CodeOutOfRange. A topic or
 // partition that is not there is given a few seconds to appear before it is
-// CodeUnknownTopic; other failures are returned as they come.
+// CodeUnknownTopic, or CodeDenied where it is only hidden from this client; other
+// failures are returned as they come.
 func (c *Client) Fetch(ctx context.Context, req FetchRequest) (Fetched, error) {
 	var out Fetched
 	attempts := 0
@@ -44,7 +45,7 @@ func (c *Client) Fetch(ctx context.Context, req FetchRequest) (Fetched, error) {
 		return wrap(ctx, req.op(), err)
 	})
 	out.Missed = attempts > 1
-	return out, err
+	return out, c.blameRights(ctx, err, onTopic("Read", req.Topic))
 }
 
 func (c *Client) fetch(ctx context.Context, req FetchRequest) (Fetched, error) {

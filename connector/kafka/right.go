@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -65,4 +66,26 @@ func (c *Client) lacking(err error, needed ...right) error {
 		who = fmt.Sprintf("user %q", c.user)
 	}
 	return fmt.Errorf("%s needs %s: %w", who, strings.Join(named, " and "), err)
+}
+
+// blameRights tells topics that this client may not see from those that do not
+// exist: brokers leave both out of the layout that kafka-go keeps. One that is
+// asked by name tells them apart. needed are the rights, one for each topic that
+// err may be about.
+func (c *Client) blameRights(ctx context.Context, err error, needed ...right) error {
+	unknown, ok := errors.AsType[*Error](err)
+	if !ok || unknown.Code != CodeUnknownTopic {
+		return err
+	}
+	for _, r := range needed {
+		_, asked := c.partitions(ctx, r.name)
+		switch CodeOf(asked) {
+		case "", CodeUnknownTopic:
+		case CodeDenied:
+			return wrap(ctx, unknown.Op, c.lacking(kafkago.TopicAuthorizationFailed, r))
+		default:
+			return asked // nothing was heard of the topic
+		}
+	}
+	return err
 }

@@ -65,7 +65,7 @@ func (c *Client) route(ctx context.Context, op string, msgs []Message) ([]place,
 		out, err = known.places(msgs)
 		return wrap(ctx, op, err)
 	})
-	return out, err
+	return out, c.blameRights(ctx, err, writes(msgs)...)
 }
 
 func (l layout) places(msgs []Message) ([]place, error) {
