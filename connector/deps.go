@@ -25,4 +25,5 @@ type laneDeps struct {
 	memory   memory
 	lease    lease
 	ledger   *ledger
+	vitals   *vitals // nil: nobody watches
 }

@@ -47,6 +47,7 @@ type lane struct {
 	memory    memory
 	lease     lease
 	ledger    *ledger
+	vitals    *vitals
 	log       *slog.Logger
 	trouble   *slog.Logger // for what other lanes find too, again and again
 
@@ -125,7 +126,7 @@ type fetchEnd struct {
 
 func newLane(cfg laneConfig, partition int, d laneDeps) *lane {
 	l := &lane{
-		cfg: cfg, partition: partition, src: d.source, delivery: d.delivery, memory: d.memory, lease: d.lease, ledger: d.ledger,
+		cfg: cfg, partition: partition, src: d.source, delivery: d.delivery, memory: d.memory, lease: d.lease, ledger: d.ledger, vitals: d.vitals,
 		log:       cfg.log.With("partition", partition),
 		trouble:   cmp.Or(cfg.trouble, cfg.log).With("partition", partition),
 		keys:      newKeyQueues(),

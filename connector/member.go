@@ -59,6 +59,7 @@ func (m member) Run(ctx context.Context, s *kafka.Session) error {
 	trouble := c.trouble.With("generation", s.Generation(), "partition", s.Partition())
 	v := newVitals(s, time.Now())
 	deps := laneDeps{
+		vitals: v,
 		source: countedSource{v, c.stats}, lease: s.Lease(), ledger: c.ledgerOf(s.Partition()),
 		memory: kafkaMemory{client: c.client, group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, partition: s.Partition(), log: laneLog},
 	}

@@ -222,7 +222,13 @@ func (l *lane) insist(ctx context.Context, steps ...func() error) error {
 	for _, step := range steps {
 		delay := persistBase
 		var gone absence
-		for err := gone.excuse(step()); err != nil; err = gone.excuse(step()) {
+		watched := func() error {
+			l.vitals.begin(stepTakeOver)
+			err := gone.excuse(step())
+			l.vitals.end(stepTakeOver, err)
+			return err
+		}
+		for err := watched(); err != nil; err = watched() {
 			if kafka.CodeOf(err) != kafka.CodeUnavailable && !kafka.Refused(err) {
 				return fmt.Errorf("partition %d: %w", l.partition, err)
 			}

@@ -15,10 +15,10 @@ const unwellAfter = 5 * time.Second
 
 // What a lane asks of the brokers.
 const (
-	stepFence  = "cannot take the partition over"
-	stepFetch  = "cannot fetch"
-	stepCommit = "cannot commit"
-	noLease    = "the group's coordinator does not confirm the membership, so nothing is called"
+	stepTakeOver = "cannot take the partition over"
+	stepFetch    = "cannot fetch"
+	stepCommit   = "cannot commit"
+	noLease      = "the group's coordinator does not confirm the membership, so nothing is called"
 )
 
 // vitals are what a lane's session shows of the brokers. It is the session, with
@@ -42,6 +42,9 @@ func newVitals(s *kafka.Session, now time.Time) *vitals {
 }
 
 func (v *vitals) begin(step string) {
+	if v == nil {
+		return
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.held[step] == nil {
@@ -50,6 +53,9 @@ func (v *vitals) begin(step string) {
 }
 
 func (v *vitals) end(step string, err error) {
+	if v == nil {
+		return
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err == nil || !worthRepeating(err) {
@@ -65,7 +71,7 @@ func (v *vitals) end(step string, err error) {
 func (v *vitals) unwell(now time.Time) (why string, since time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for _, step := range []string{stepCommit, stepFetch, stepFence} {
+	for _, step := range []string{stepCommit, stepFetch, stepTakeOver} {
 		h := v.held[step]
 		switch {
 		case h == nil || now.Sub(h.since) < unwellAfter:
@@ -79,14 +85,6 @@ func (v *vitals) unwell(now time.Time) (why string, since time.Time) {
 		return fmt.Sprintf("partition %d: %s", v.Partition(), noLease), v.began
 	}
 	return "", time.Time{}
-}
-
-// Fence implements transactor.
-func (v *vitals) Fence(ctx context.Context) error {
-	v.begin(stepFence)
-	err := v.Session.Fence(ctx)
-	v.end(stepFence, err)
-	return err
 }
 
 // Fetch implements source.
