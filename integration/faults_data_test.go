@@ -407,7 +407,6 @@ func TestPartitionsAddedEverywhere(t *testing.T) {
 // the topic it waits for as long as that takes; when it comes back, it is another
 // one.
 func TestDeletedTopic(t *testing.T) {
-	t.Parallel()
 	s := newSpoiled(t)
 	s.remove(t, s.topics.Requests)
 	missed := func() {
