@@ -126,6 +126,7 @@ func TestLeastRights(t *testing.T) {
 // topic is given to be found. It names the right, waits, and goes on once it is
 // given again.
 func TestRightRevoked(t *testing.T) {
+	t.Parallel()
 	g := newGuarded(t)
 	operator := g.operator()
 	w := g.world(false)
