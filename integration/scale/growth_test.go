@@ -68,7 +68,7 @@ func growth(all []sample) []grown {
 	}
 	return []grown{
 		judge("goroutines", "", 0.1, 10, func(s sample) float64 { return float64(s.Goroutines) }),
-		judge("heap", "MiB", 0.2, 8, func(s sample) float64 { return mib(s.HeapLive) }),
+		judge("heap", "MiB", 0.2, 12, func(s sample) float64 { return mib(s.HeapLive) }),
 		judge("RSS", "MiB", 0.15, 16, func(s sample) float64 { return mib(s.RSS) }),
 		judge("fds", "", 0.1, 16, func(s sample) float64 { return float64(s.FDs) }),
 	}
