@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/kmsg"
 	"go.uber.org/goleak"
 
 	"github.com/countersign/countersign/connector"
@@ -116,20 +115,25 @@ func (p place) names() []string {
 	return []string{p.topics.Requests, p.topics.Results, p.topics.DeadLetters, p.topics.Ledger, p.topics.Positions}
 }
 
-// make makes the topics as an operator would who doesn't let the connector
+// plain are the topics as an operator makes them who doesn't let the connector
 // make them.
-func (p place) make(t testing.TB, requests int) {
-	t.Helper()
-	client, err := kafka.NewClient(kafka.Config{Brokers: p.addrs, ClientID: "operator"})
-	must(t, err)
-	defer func() { must(t, client.Close()) }()
-	must(t, client.EnsureTopics(t.Context(), []kafka.TopicSpec{
+func (p place) plain(requests int) []kafka.TopicSpec {
+	return []kafka.TopicSpec{
 		{Name: p.topics.Requests, Partitions: requests},
 		{Name: p.topics.Results, Partitions: requests},
 		{Name: p.topics.DeadLetters, Partitions: 1},
 		{Name: p.topics.Ledger, Partitions: requests, Configs: map[string]string{"cleanup.policy": "compact,delete"}},
 		{Name: p.topics.Positions, Partitions: requests, Configs: map[string]string{"cleanup.policy": "compact"}},
-	}))
+	}
+}
+
+// make makes the topics as plain says.
+func (p place) make(t testing.TB, requests int) {
+	t.Helper()
+	client, err := kafka.NewClient(kafka.Config{Brokers: p.addrs, ClientID: "operator"})
+	must(t, err)
+	defer func() { must(t, client.Close()) }()
+	must(t, client.EnsureTopics(t.Context(), p.plain(requests)))
 	// A topic is there before its partitions have leaders, and to ask for offsets waits for these.
 	for _, topic := range p.names() {
 		_, err := client.Ranges(t.Context(), topic)
@@ -154,13 +158,7 @@ func (p place) discard(t testing.TB, topics ...string) {
 	client, err := kgo.NewClient(kgo.SeedBrokers(p.addrs...))
 	must(t, err)
 	defer client.Close()
-	req := kmsg.NewPtrDeleteTopicsRequest()
-	for _, name := range topics {
-		topic := kmsg.NewDeleteTopicsRequestTopic()
-		topic.Topic = new(name)
-		req.Topics, req.TopicNames = append(req.Topics, topic), append(req.TopicNames, name)
-	}
-	_, err = req.RequestWith(ctx, client)
+	_, err = deletion(topics).RequestWith(ctx, client)
 	must(t, err)
 }
 

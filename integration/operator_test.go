@@ -61,18 +61,23 @@ func (p place) grow(t testing.TB, topic string, partitions int) {
 	})
 }
 
+// deletion asks for the end of topics, by their names in every version of it.
+func deletion(topics []string) *kmsg.DeleteTopicsRequest {
+	req := kmsg.NewPtrDeleteTopicsRequest()
+	req.TimeoutMillis = 10_000
+	for _, name := range topics {
+		topic := kmsg.NewDeleteTopicsRequestTopic()
+		topic.Topic = new(name)
+		req.Topics, req.TopicNames = append(req.Topics, topic), append(req.TopicNames, name)
+	}
+	return req
+}
+
 // remove deletes topics and returns when the brokers know.
 func (p place) remove(t testing.TB, topics ...string) {
 	t.Helper()
 	p.operate(t, func(client *kgo.Client) error {
-		req := kmsg.NewPtrDeleteTopicsRequest()
-		req.TimeoutMillis = 10_000
-		for _, name := range topics {
-			topic := kmsg.NewDeleteTopicsRequestTopic()
-			topic.Topic = new(name)
-			req.Topics, req.TopicNames = append(req.Topics, topic), append(req.TopicNames, name)
-		}
-		res, err := req.RequestWith(t.Context(), client)
+		res, err := deletion(topics).RequestWith(t.Context(), client)
 		if err != nil {
 			return err
 		}

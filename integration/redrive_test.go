@@ -47,6 +47,18 @@ func (w *world) refuseAll(yes bool) {
 	must(w.t, w.api.SetFaults(f))
 }
 
+// refused runs a connector and sends creates that the API refuses for now.
+func (w *world) refused(n int) *member {
+	w.t.Helper()
+	m := w.run(w.impatient())
+	w.await("the lanes to work", func() bool { return len(m.Status().Lanes) == partitions })
+	w.refuseAll(true)
+	for i := range n {
+		w.send(w.create(i))
+	}
+	return m
+}
+
 // TestRedrive: what failed for its time is made requests again, once however
 // often it is redriven, and has its challenge then. What cannot get better is
 // left, what fails again and again is parked. The command does the same and
@@ -55,12 +67,7 @@ func TestRedrive(t *testing.T) {
 	t.Parallel()
 	const n = 25
 	w := newWorld(t, emulator.Config{})
-	m := w.run(w.impatient())
-	w.await("the lanes to work", func() bool { return len(m.Status().Lanes) == partitions })
-	w.refuseAll(true)
-	for i := range n {
-		w.send(w.create(i))
-	}
+	m := w.refused(n)
 	w.sendRaw(kafka.Message{Topic: w.topics.Requests, Key: []byte("k"), Value: []byte("not json")})
 	got := w.awaitAll()
 	if got.outcomes[schemas.OutcomeFailed] != n || len(got.deadLetters) != n+1 {
@@ -103,12 +110,7 @@ func TestRedriveParks(t *testing.T) {
 	t.Parallel()
 	const n = 5
 	w := newWorld(t, emulator.Config{})
-	m := w.run(w.impatient())
-	w.await("the lanes to work", func() bool { return len(m.Status().Lanes) == partitions })
-	w.refuseAll(true)
-	for i := range n {
-		w.send(w.create(i))
-	}
+	m := w.refused(n)
 	drive := w.redriving()
 	for range drive.ParkAfter {
 		w.awaitAll()

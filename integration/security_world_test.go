@@ -200,13 +200,7 @@ func (g *guarded) world(mutual bool) *world {
 // makeTopics makes the world's topics as the operator.
 func (g *guarded) makeTopics(w *world) {
 	g.t.Helper()
-	must(g.t, w.kafka.EnsureTopics(g.t.Context(), []kafka.TopicSpec{
-		{Name: w.topics.Requests, Partitions: 2},
-		{Name: w.topics.Results, Partitions: 2},
-		{Name: w.topics.DeadLetters, Partitions: 1},
-		{Name: w.topics.Ledger, Partitions: 2, Configs: map[string]string{"cleanup.policy": "compact,delete"}},
-		{Name: w.topics.Positions, Partitions: 2, Configs: map[string]string{"cleanup.policy": "compact"}},
-	}))
+	must(g.t, w.kafka.EnsureTopics(g.t.Context(), w.plain(2)))
 }
 
 // lines counts the lines of a log that hold a text.

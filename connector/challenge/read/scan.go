@@ -11,12 +11,7 @@ import (
 // that Challenge doesn't have, or twice, escapes, and values of other kinds.
 func scanChallenge(data []byte) (c Challenge, plain bool) {
 	s := scanner{data: data, plain: true}
-	seen := 0
-	s.object(func(name []byte) {
-		bit := 1 << c.scan(&s, name)
-		s.plain = s.plain && seen&bit == 0
-		seen |= bit
-	})
+	s.members(func(name []byte) int { return 1 << c.scan(&s, name) })
 	s.space()
 	return c, s.plain && s.at == len(data)
 }
@@ -154,6 +149,17 @@ func (s *scanner) object(member func(name []byte)) {
 	})
 }
 
+// members reads an object whose names are known: each has a bit of its own, and
+// an unknown name, with none, or a second one of the same is not plain.
+func (s *scanner) members(member func(name []byte) (bit int)) {
+	seen := 0
+	s.object(func(name []byte) {
+		bit := member(name)
+		s.plain = s.plain && bit != 0 && seen&bit == 0
+		seen |= bit
+	})
+}
+
 // quoted takes a string without escapes, with its quotes cut off.
 func (s *scanner) quoted() []byte {
 	s.want('"')
@@ -206,9 +212,8 @@ func (s *scanner) details() *Details {
 	if s.null() {
 		return nil
 	}
-	d, seen := &Details{}, 0
-	s.object(func(name []byte) {
-		bit := 0
+	d := &Details{}
+	s.members(func(name []byte) (bit int) {
 		switch string(name) {
 		case "message":
 			d.Message, bit = s.text(), 1
@@ -217,8 +222,7 @@ func (s *scanner) details() *Details {
 		case "fields":
 			d.Fields, bit = s.fields(), 4
 		}
-		s.plain = s.plain && bit != 0 && seen&bit == 0
-		seen |= bit
+		return bit
 	})
 	return d
 }
@@ -229,17 +233,15 @@ func (s *scanner) fields() []Field {
 	}
 	out := []Field{}
 	s.list('[', ']', func() {
-		f, seen := Field{}, 0
-		s.object(func(name []byte) {
-			bit := 0
+		f := Field{}
+		s.members(func(name []byte) (bit int) {
 			switch string(name) {
 			case "label":
 				f.Label, bit = s.text(), 1
 			case "value":
 				f.Value, bit = s.text(), 2
 			}
-			s.plain = s.plain && bit != 0 && seen&bit == 0
-			seen |= bit
+			return bit
 		})
 		out = append(out, f)
 	})
