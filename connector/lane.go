@@ -72,6 +72,7 @@ type lane struct {
 	resume    int64          // where to fetch next once backlog is empty
 	end       int64          // last stable offset seen
 	unstable  int64          // offsets above end that an open transaction held back
+	hungry    bool           // more of the backlog may be taken in at once
 	crowded   bool           // the budget of all lanes has no room for the next record
 	survey    survey
 
@@ -87,7 +88,7 @@ type lane struct {
 	commitSpan    oteltrace.Span // of the commit under way; nil: not traced
 	lastCommit    time.Time      // when the last commit began
 	lastEnd       time.Time      // when it ended
-	lastGroup     int            // how many records it carried
+	pace          pace
 	draining      bool
 	abandoned     int   // records whose call or commit was given up
 	fatal         error // why the lane ends by itself once it has drained
@@ -262,6 +263,9 @@ const leaseWatch = 100 * time.Millisecond
 
 func (l *lane) arm(timer *time.Timer) {
 	d := time.Hour
+	if l.hungry && !l.draining {
+		d = 0
+	}
 	if at, ok := l.timers.next(); ok && !l.draining {
 		d = max(0, time.Until(at))
 	}

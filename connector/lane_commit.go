@@ -34,20 +34,37 @@ func (l *lane) wantsCalledTo() bool {
 // have called.
 func (l *lane) hasLeaving() bool { return l.draining && l.ranged && !l.left && !l.lost }
 
-// A lane whose last commit carried gatherFrom records or more lets the next group
-// grow for up to gatherFor. A transaction costs a broker the same few milliseconds
-// of work with one record as with a hundred, and what it works on that it does not
-// answer others.
+// A lane that ends gatherFrom records or more in gatherFor lets the next group grow
+// for that long. A transaction costs a broker the same few milliseconds of work with
+// one record as with a hundred, and what it works on that it does not answer others.
+// What counts is the pace, not the size of a group: one that has grown while the
+// broker was slow is no reason to wait again.
 const (
 	gatherFrom = 4
-	gatherFor  = 50 * time.Millisecond
+	gatherFor  = 100 * time.Millisecond
 )
+
+// pace is how fast outcomes come, over gatherFor at least.
+type pace struct {
+	since   time.Time
+	records int
+	busy    bool // it was gatherFrom in gatherFor, or faster
+}
+
+// count adds the records of a commit that begins now.
+func (p *pace) count(records int, now time.Time) {
+	p.records += records
+	if took := now.Sub(p.since); took >= gatherFor {
+		p.busy = took <= time.Duration(p.records)*gatherFor/gatherFrom
+		p.since, p.records = now, 0
+	}
+}
 
 // gathers is for how long the next commit is put off; zero: not at all. A lane
 // with little to do never waits, nor one with all to do behind it, nor one whose
 // calls wait for the commit.
 func (l *lane) gathers(now time.Time) time.Duration {
-	if l.draining || l.lastGroup < gatherFrom || l.inFlight == 0 || l.wantsCalledTo() || len(l.finished) == 0 ||
+	if l.draining || !l.pace.busy || l.inFlight == 0 || l.wantsCalledTo() || len(l.finished) == 0 ||
 		len(l.finished) >= l.cfg.maxBatch || l.finishedBytes >= maxBatchBytes {
 		return 0
 	}
@@ -71,6 +88,7 @@ func (l *lane) startCommit(now time.Time) {
 		return
 	}
 	g, err := l.group(now, leaving)
+	l.pace.count(len(l.committing), now)
 	l.commitBusy, l.lastCommit = true, now
 	l.pending = g.position
 	l.commitSpan = l.tracing.commit(l.committing)
@@ -191,7 +209,7 @@ func (l *lane) cutBatch() {
 // commitEnded settles the records of a group that is durable. It reports true
 // when the lane must end.
 func (l *lane) commitEnded(err error) (stop bool, fatal error) {
-	l.commitBusy, l.lastEnd, l.lastGroup = false, time.Now(), len(l.committing)
+	l.commitBusy, l.lastEnd = false, time.Now()
 	l.commitTraced(err)
 	if err != nil {
 		switch {

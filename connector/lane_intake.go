@@ -107,10 +107,19 @@ func (l *lane) admit(now time.Time) {
 	}
 }
 
+// maxGulp is how many records are taken in before the lane looks around again. A
+// fetch may bring thousands, and calls that have ended should not wait for all of
+// them.
+const maxGulp = 64
+
 // fill takes records from the backlog into the window while they fit.
 func (l *lane) fill(now time.Time) {
-	l.crowded = false
-	for len(l.backlog) > 0 {
+	l.crowded, l.hungry = false, false
+	for taken := 0; len(l.backlog) > 0; taken++ {
+		if taken == maxGulp {
+			l.hungry = true
+			return
+		}
 		rec := l.backlog[0]
 		if !l.window.fits(rec.Offset) {
 			return

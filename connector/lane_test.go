@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -361,4 +362,57 @@ func TestBusyLaneGathers(t *testing.T) {
 		}
 		r.mustEnd()
 	})
+}
+
+// A broker that was slow once makes no lane wait that has little to do.
+func TestSlowCommitMakesNoLaneGather(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		const every, call, commit, slow = 40 * time.Millisecond, 60 * time.Millisecond, 5 * time.Millisecond, 500 * time.Millisecond
+		r.api.answer = func(context.Context, *schemas.Request, int) (answer, error) {
+			pass(call)
+			return okAnswer(), nil
+		}
+		var stuck atomic.Bool
+		r.log.commitErr = func() error {
+			if stuck.CompareAndSwap(true, false) {
+				pass(slow)
+			}
+			pass(commit)
+			return nil
+		}
+		r.start()
+		for i := range int64(60) {
+			stuck.CompareAndSwap(false, i == 20)
+			id := fmt.Sprintf("r%02d", i)
+			r.log.add(id, createEvent(t, id, "identity-"+id), 0)
+			pass(every)
+			synctest.Wait()
+			if late := i == 0 || i >= 20 && i < 22+int64(slow/every); !late && r.log.offset().Offset < i {
+				t.Errorf("record %d is not committed %v after its call", i-1, 2*every-call)
+			}
+		}
+		r.mustEnd()
+	})
+}
+
+// A lane that finds thousands of records takes them in by and by, so that calls
+// begin, and their ends are seen, before it has them all.
+func TestIntakeInGulps(t *testing.T) {
+	r := newRig(t)
+	r.src, r.lease = r.log, freeLease{}
+	l := newLane(r.cfg, 0, r.deps())
+	l.window, l.tracing = newWindow(0, 1024), newTracing(t.Context(), nil, r.cfg.events)
+	const records = 3*maxGulp - 1
+	for i := range int64(records) {
+		id := fmt.Sprintf("identity-%03d", i)
+		l.backlog = append(l.backlog, kafka.Record{Topic: "requests", Offset: i, Timestamp: time.Now(), Value: createEvent(t, id, id)})
+	}
+	l.resume = records
+	for i, want := range []int{maxGulp, 2 * maxGulp, records} {
+		l.fill(time.Now())
+		if more := want < records; l.window.held != want || l.hungry != more {
+			t.Errorf("%d records are in after gulp %d, more at once: %t; want %d, %t", l.window.held, i+1, l.hungry, want, more)
+		}
+	}
 }
