@@ -34,17 +34,19 @@ func (l *lane) wantsCalledTo() bool {
 // have called.
 func (l *lane) hasLeaving() bool { return l.draining && l.ranged && !l.left && !l.lost }
 
-// A lane that ends gatherFrom records or more in gatherFor lets the next group grow
-// for that long. A transaction costs a broker the same few milliseconds of work with
-// one record as with a hundred, and what it works on that it does not answer others.
-// What counts is the pace, not the size of a group: one that has grown while the
-// broker was slow is no reason to wait again.
+// A lane that ends gatherFrom records or more in gatherFor, on the average of a
+// second, lets the next group grow for that long. A transaction costs a broker the
+// same few milliseconds of work with one record as with a hundred, and what it works
+// on that it does not answer others. What counts is the pace, not the size of a
+// group: one that has grown while the broker was slow is no reason to wait again.
 const (
 	gatherFrom = 4
 	gatherFor  = 100 * time.Millisecond
+	paceOver   = time.Second
 )
 
-// pace is how fast outcomes come, over gatherFor at least.
+// pace is how fast outcomes come, over paceOver at least: a few that come
+// together make no lane busy.
 type pace struct {
 	since   time.Time
 	records int
@@ -54,7 +56,7 @@ type pace struct {
 // count adds the records of a commit that begins now.
 func (p *pace) count(records int, now time.Time) {
 	p.records += records
-	if took := now.Sub(p.since); took >= gatherFor {
+	if took := now.Sub(p.since); took >= paceOver {
 		p.busy = took <= time.Duration(p.records)*gatherFor/gatherFrom
 		p.since, p.records = now, 0
 	}

@@ -37,7 +37,8 @@ type Provider struct {
 }
 
 // Start makes the provider that cfg asks for; nil where it asks for none. It
-// connects to nothing; Open comes before the work. Failures to export are logged, by the last provider
+// connects to nothing and runs nothing, so one that is never opened needs no end;
+// Open comes before the work. Failures to export are logged, by the last provider
 // that was started: OpenTelemetry has one place for them in a process.
 func Start(cfg connector.TracingConfig, log *slog.Logger) (*Provider, error) {
 	if !cfg.Enabled() {
@@ -61,7 +62,6 @@ func Start(cfg connector.TracingConfig, log *slog.Logger) (*Provider, error) {
 	exporter := otlptracehttp.NewUnstarted(options...)
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { log.Warn("cannot export spans: they are lost", "error", err) }))
 	return &Provider{log: log, exporter: exporter, TracerProvider: sdktrace.NewTracerProvider(
-		sdktrace.WithBatcher(exporter),
 		sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.TraceIDRatioBased(cfg.SampleRatio))),
 		sdktrace.WithResource(resource.NewSchemaless(
 			attribute.String("service.name", cfg.ServiceName),
@@ -71,15 +71,17 @@ func Start(cfg connector.TracingConfig, log *slog.Logger) (*Provider, error) {
 	)}, nil
 }
 
-// Open lets spans be exported. It may be called on nil. That they cannot be is
-// logged: it is no reason not to work.
+// Open lets spans be exported, until Close. It may be called on nil. That they
+// cannot be is logged: it is no reason not to work.
 func (p *Provider) Open(ctx context.Context) {
 	if p == nil {
 		return
 	}
 	if err := p.exporter.Start(ctx); err != nil {
 		p.log.Warn("spans are not exported", "error", err)
+		return
 	}
+	p.RegisterSpanProcessor(sdktrace.NewBatchSpanProcessor(p.exporter))
 }
 
 // Close exports what is left, within two seconds. It may be called on nil.

@@ -24,7 +24,8 @@ func TestNoEndpointNoProvider(t *testing.T) {
 	p.Close(t.Context())
 }
 
-// A provider that was never used ends, and leaves nothing running.
+// A provider that was never used ends, and leaves nothing running; one that was
+// not opened has nothing to end.
 func TestUnusedProviderEnds(t *testing.T) {
 	for _, endpoint := range []string{"http://127.0.0.1:1", "https://collector.example/own/path"} {
 		p, err := tracing.Start(connector.TracingConfig{Endpoint: endpoint, SampleRatio: 0.5}, slog.New(slog.DiscardHandler))
@@ -33,5 +34,8 @@ func TestUnusedProviderEnds(t *testing.T) {
 		}
 		p.Open(t.Context())
 		p.Close(t.Context())
+		if _, err := tracing.Start(connector.TracingConfig{Endpoint: endpoint, SampleRatio: 0.5}, slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
