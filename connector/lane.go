@@ -267,7 +267,7 @@ func (l *lane) arm(timer *time.Timer) {
 		d = 0
 	}
 	if at, ok := l.timers.next(); ok && !l.draining {
-		d = max(0, time.Until(at))
+		d = min(d, max(0, time.Until(at)))
 	}
 	if wait := l.gathers(time.Now()); wait > 0 && !l.commitBusy {
 		d = min(d, wait)

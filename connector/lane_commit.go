@@ -57,7 +57,8 @@ type pace struct {
 func (p *pace) count(records int, now time.Time) {
 	p.records += records
 	if took := now.Sub(p.since); took >= paceOver {
-		p.busy = took <= time.Duration(p.records)*gatherFor/gatherFrom
+		// Over more than two, the lane has had nothing to do for most of it.
+		p.busy = took < 2*paceOver && took <= time.Duration(p.records)*gatherFor/gatherFrom
 		p.since, p.records = now, 0
 	}
 }

@@ -399,6 +399,57 @@ func TestSlowCommitMakesNoLaneGather(t *testing.T) {
 	})
 }
 
+// A burst makes a lane busy, and not what comes seconds after it.
+func TestPace(t *testing.T) {
+	began := time.Now()
+	var p pace
+	at := func(after time.Duration, records int) bool {
+		p.count(records, began.Add(after))
+		return p.busy
+	}
+	if at(0, 1) {
+		t.Error("busy with the first record")
+	}
+	at(100*time.Millisecond, 500)
+	if !at(time.Second, 1) {
+		t.Error("500 records in a second make no lane busy")
+	}
+	if !at(2*time.Second, 40) || at(3*time.Second, 39) {
+		t.Error("40 records in a second are busy, and 39 are not")
+	}
+	at(3100*time.Millisecond, 500)
+	if at(8*time.Second, 1) {
+		t.Error("busy with a record that comes seconds after a burst")
+	}
+}
+
+// What a lane takes in by and by it takes in to the end, whatever timers run for
+// the records that it has by then.
+func TestGulpsGoOnWhileRecordsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		other := &modelAPI{}
+		r.addAccount("other", other, testAccountConfig())
+		r.acct.credentialsRefused(apiErr(401, 20003))
+		fetch := func(account, id string) {
+			r.log.add(id, encodeRequest(t, schemas.Request{
+				ID: id, Operation: schemas.OperationFetch, Account: account, ServiceSID: testService, Identity: "identity-" + id, ChallengeSID: testSID,
+			}), 0)
+		}
+		for i := range 5 * maxGulp {
+			fetch("main", fmt.Sprintf("waits-%03d", i)) // for its account, until its deadline
+		}
+		fetch("other", "free")
+		r.start()
+		pass(time.Second)
+		synctest.Wait()
+		if other.total() != 1 {
+			t.Error("a record that waits for nothing is not called")
+		}
+		r.mustEnd()
+	})
+}
+
 // A lane that finds thousands of records takes them in by and by, so that calls
 // begin, and their ends are seen, before it has them all.
 func TestIntakeInGulps(t *testing.T) {

@@ -52,6 +52,8 @@ var guards = []guard{
 		cut{"lane_commit.go", "	l.seq++\n", ""}),
 	lane("no calls while nothing commits", "TestNoCallsWhileNothingCommits",
 		cut{"lane_work.go", "l.commitBusy && now.Sub(l.lastCommit) > commitPatience ||\n", ""}),
+	lane("intake that goes on", "TestGulpsGoOnWhileRecordsWait",
+		cut{"lane.go", "d = min(d, max(0, time.Until(at)))", "d = max(0, time.Until(at))"}),
 	lane("group that fits into its time", "TestGroupsFitIntoTheirTime",
 		cut{"lane_commit.go", "(n == 0 || size < maxBatchBytes)", "(n == 0 || size >= 0)"}),
 	lane("last record below the position", "TestRecreatedTopicIsRecognised",
