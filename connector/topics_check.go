@@ -147,7 +147,7 @@ func (c *Connector) checkSettings(ctx context.Context, client *kafka.Client) ([]
 		case "":
 		case kafka.CodeDenied, kafka.CodeInvalid:
 			if c.first("unseen", r.topic) {
-				c.log.Warn("the settings of a topic cannot be checked: the broker does not tell them", "topic", r.topic, "error", err)
+				c.log.Warn("the settings of a topic cannot be checked", "topic", r.topic, "error", err)
 			}
 			continue
 		default:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -84,6 +85,9 @@ func connectorRights(at place, delivery connector.Delivery, createTopics bool) [
 		{read, topic, at.topics.Positions, false},
 		{write, topic, at.topics.Positions, false},
 	}
+	for _, name := range at.names() {
+		out = append(out, acl{kmsg.ACLOperationDescribeConfigs, topic, name, false})
+	}
 	if delivery == connector.DeliveryExactlyOnce {
 		out = append(out, acl{write, txn, at.group + "-" + at.topics.Requests + "-", true})
 	}
@@ -120,6 +124,21 @@ func TestLeastRights(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestCreateOnTheCluster: one right stands for Create on each of the topics.
+func TestCreateOnTheCluster(t *testing.T) {
+	t.Parallel()
+	g := newGuarded(t)
+	w := g.world(false)
+	rights := connectorRights(w.place, connector.DeliveryExactlyOnce, false)
+	allow(t, g.operator(), append(rights, acl{kmsg.ACLOperationCreate, kmsg.ACLResourceTypeCluster, "kafka-cluster", false})...)
+	cfg := w.secureConfig(g.tls(), g.sasl(kafka.ScramSHA512, connectorUser))
+	cfg.Kafka.CreateTopics = true
+	m := w.run(cfg)
+	w.await("the group", func() bool { return m.Status().Ready })
+	w.wantAnswered(0, 20)
+	must(t, m.leave())
 }
 
 // TestRightRevoked: a right is taken from a running connector for longer than a
@@ -192,6 +211,10 @@ func (g *guarded) tryRights(t *testing.T, delivery connector.Delivery, create bo
 	w.await("the group", func() bool { return m.Status().Ready })
 	w.wantAnswered(w.sent, 20)
 	must(t, m.leave())
+	unchecked := without >= 0 && rights[without].operation == kmsg.ACLOperationDescribeConfigs
+	if strings.Contains(log.String(), "cannot be checked") != unchecked {
+		t.Errorf("that settings cannot be checked has to be said: %t", unchecked)
+	}
 	if t.Failed() {
 		t.Log(log.String())
 	}
@@ -219,17 +242,16 @@ func names(rights []acl, missing int) string {
 	a := rights[missing]
 	operation := map[kmsg.ACLOperation]string{
 		kmsg.ACLOperationRead: "Read", kmsg.ACLOperationWrite: "Write", kmsg.ACLOperationCreate: "Create",
+		kmsg.ACLOperationDescribeConfigs: "DescribeConfigs",
 	}[a.operation]
 	resource := map[kmsg.ACLResourceType]string{
 		kmsg.ACLResourceTypeTopic: "Topic", kmsg.ACLResourceTypeGroup: "Group", kmsg.ACLResourceTypeTransactionalId: "TransactionalId",
 	}[a.resource]
-	if resource == "Topic" && operation != "Create" {
+	describes := func(o kmsg.ACLOperation) bool { return o == kmsg.ACLOperationRead || o == kmsg.ACLOperationWrite }
+	if resource == "Topic" && describes(a.operation) && !slices.ContainsFunc(rights, func(other acl) bool {
+		return other != a && other.resource == a.resource && other.name == a.name && describes(other.operation)
+	}) {
 		operation = "Describe"
-		for i, other := range rights {
-			if i != missing && other.resource == a.resource && other.name == a.name && other.operation != kmsg.ACLOperationCreate {
-				operation = map[kmsg.ACLOperation]string{kmsg.ACLOperationRead: "Read", kmsg.ACLOperationWrite: "Write"}[a.operation]
-			}
-		}
 	}
 	return fmt.Sprintf("needs %s on %s %s", operation, resource, a.name)
 }
@@ -387,10 +409,10 @@ func TestRotatedCertificates(t *testing.T) {
 	g.ca = next
 	g.write("ca.pem", append(former, next.PEM()...)) // both, while the two sides change
 	g.certify()
-	g.restart(w)
+	g.sever(w)
 	w.wantAnswered(20, 20)
 	g.write("ca.pem", next.PEM())
-	g.restart(w)
+	g.sever(w)
 	w.wantAnswered(40, 20)
 	must(t, m.leave())
 	if n := lines(log, "the credentials for Kafka have changed: new connections"); n == 0 {

@@ -72,7 +72,7 @@ func (c *Client) TopicSettings(ctx context.Context, topic string, names ...strin
 			for _, e := range r.ConfigEntries {
 				out[e.ConfigName] = e.ConfigValue
 			}
-			return wrap(ctx, op, r.Error)
+			return wrap(ctx, op, c.lacking(r.Error, onTopic("DescribeConfigs", topic)))
 		}
 		return wrap(ctx, op, errUncovered)
 	})

@@ -59,16 +59,11 @@ func countersign(ctx context.Context, m *meter, s spec) error {
 	return <-ended
 }
 
-// follow waits until every partition has its lane.
+// follow waits until every partition has its lane, and reads.
 func follow(ctx context.Context, conn *connector.Connector, ended <-chan error) error {
 	return poll(ended, 10*time.Millisecond, func() bool {
-		begun := 0
-		for _, l := range conn.Status().Lanes {
-			if l.Fetched > 0 || l.Committed >= 0 || l.End >= 0 {
-				begun++
-			}
-		}
-		return begun == partitions || ctx.Err() != nil
+		s := conn.Status()
+		return s.Ready && len(s.Lanes) == partitions || ctx.Err() != nil
 	})
 }
 

@@ -80,13 +80,21 @@ func (r *report) write(w io.Writer, file string) error {
 	}
 	_, _ = fmt.Fprintf(w, "%d requests, %d keys, %d partitions, %d cores, %s; medians, with the range of the ratios\n\n",
 		r.Requests, r.Keys, partitions, r.CPUs, r.Go)
-	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(t, "latency/in flight\tbare HTTP\tplain loop\tcountersign\tof bare\tof plain\tof the ideal\tCPU µs bare\tplain\tcountersign\tMiB plain\tcountersign")
-	for _, cell := range r.cells() {
-		_, _ = fmt.Fprintln(t, strings.Join(r.row(cell), "\t"))
-	}
-	if err := t.Flush(); err != nil {
-		return err
+	for _, table := range []struct {
+		head string
+		row  func(cell string) []string
+	}{
+		{"latency/in flight\tbare HTTP\tplain loop\tcountersign\tof bare\tof plain\tof the ideal\tadded ms bare\tplain\tcountersign", r.speed},
+		{"\nlatency/in flight\tCPU µs bare\tplain\tcountersign\tbroker µs plain\tcountersign\tAPI µs bare\tplain\tcountersign\tMiB bare\tplain\tcountersign", r.costs},
+	} {
+		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		_, _ = fmt.Fprintln(t, table.head)
+		for _, cell := range r.cells() {
+			_, _ = fmt.Fprintln(t, strings.Join(table.row(cell), "\t"))
+		}
+		if err := t.Flush(); err != nil {
+			return err
+		}
 	}
 	return r.writeSteady(w)
 }
@@ -101,28 +109,53 @@ func (r *report) cells() []string {
 	return out
 }
 
-func (r *report) row(name string) []string {
-	of := func(contender string, value func(run) float64) []float64 {
-		var out []float64
-		for _, run := range r.Runs {
-			if run.Cell == name && run.Contender == contender {
-				out = append(out, value(run))
-			}
+// of are a contender's values in a cell, one for each round.
+func (r *report) of(cell, contender string, value func(run) float64) []float64 {
+	var out []float64
+	for _, run := range r.Runs {
+		if run.Cell == cell && run.Contender == contender {
+			out = append(out, value(run))
 		}
-		return out
 	}
+	return out
+}
+
+func (r *report) speed(name string) []string {
 	rates := map[string][]float64{}
 	row := []string{name}
 	for _, c := range contenders {
-		rates[c] = of(c, run.rate)
+		rates[c] = r.of(name, c, run.rate)
 		row = append(row, number("%.0f/s", rates[c]))
 	}
 	row = append(row, ratio(rates["countersign"], rates["bare"]), ratio(rates["countersign"], rates["plain"]), r.ideal(name, rates["countersign"]))
 	for _, c := range contenders {
-		row = append(row, number("%.0f", of(c, run.cpu)))
+		row = append(row, r.added(name, rates[c]))
 	}
-	rss := func(r run) float64 { return r.MaxRSSMiB }
-	return append(row, number("%.0f", of("plain", rss)), number("%.0f", of("countersign", rss)))
+	return row
+}
+
+func (r *report) costs(name string) []string {
+	row := []string{name}
+	add := func(value func(run) float64, contenders ...string) {
+		for _, c := range contenders {
+			row = append(row, number("%.0f", r.of(name, c, value)))
+		}
+	}
+	add(run.cpu, contenders...)
+	add(func(r run) float64 { return r.Broker / float64(r.Requests) * 1e6 }, contenders[1:]...)
+	add(func(r run) float64 { return r.API / float64(r.Requests) * 1e6 }, contenders...)
+	add(func(r run) float64 { return r.MaxRSSMiB }, contenders...)
+	return row
+}
+
+// added is how much longer than the API takes a call held one of the places in
+// flight (Little's law), in milliseconds.
+func (r *report) added(name string, rates []float64) string {
+	c, err := parseCell(name)
+	if err != nil || len(rates) == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", (float64(min(c.InFlight, r.Keys))/median(rates)-c.Latency.Seconds())*1000)
 }
 
 // ideal is how near a rate comes to min(in flight, keys) ÷ latency.

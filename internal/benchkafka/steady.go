@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// steadyLatency is how long the API takes in the steady cell, and steadyInFlight
-// how many calls it is given at once.
+// The steady cell: how long the API takes, how many calls it is given at once.
 const (
 	steadyLatency  = 20 * time.Millisecond
 	steadyInFlight = 64
+	steadyWarm     = 5 // seconds that do not count
 )
 
 var steadyContenders = []string{"plain", "at_least_once", "exactly_once"}
@@ -58,8 +58,8 @@ func (b *bench) steadyRun(ctx context.Context, delivery string) (out steadyRun, 
 	if _, err := c.hear(); err != nil {
 		return out, err
 	}
-	// The first second or so joins the group and opens connections.
-	warm := b.rate
+	// A contender may still join its group, and opens connections.
+	warm := steadyWarm * b.rate
 	took, err := b.send(ctx, s, warm+b.steadyRequests(), role == "countersign")
 	if err = errors.Join(err, c.end()); err != nil {
 		return out, err
