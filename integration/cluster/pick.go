@@ -63,6 +63,11 @@ func Pick(ctx context.Context) (*Broker, error) {
 	if kind != Auto {
 		return start(ctx, kind)
 	}
+	return auto(ctx, start)
+}
+
+// auto is the first kind that can be had, and says why it is not an earlier one.
+func auto(ctx context.Context, start func(context.Context, Kind) (*Broker, error)) (*Broker, error) {
 	var all []error
 	for _, kind := range []Kind{Named, Container, Jars, Embedded} {
 		b, err := start(ctx, kind)
