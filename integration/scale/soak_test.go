@@ -227,7 +227,7 @@ func (s *stage) judge(t *testing.T, l *load, samples []sample) {
 	if ended := outcomes[schemas.OutcomeSucceeded] + outcomes[schemas.OutcomeAdopted]; len(l.ids)-unmade > ended {
 		t.Errorf("%d requests have a challenge, %d say so", len(l.ids)-unmade, ended)
 	}
-	for _, g := range growth(samples) {
+	for _, g := range growth(samples, paceOf(*soakFor).period) {
 		fmt.Println(g)
 		if g.fault() {
 			t.Errorf("it grows: %v", g)
