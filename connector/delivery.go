@@ -165,8 +165,12 @@ func persist(ctx context.Context, log *slog.Logger, what string, do func() error
 // as long as the lane lives. Rights, passwords and certificates count too, because
 // they are mended.
 func worthRepeating(err error) bool {
-	code := kafka.CodeOf(err)
-	return code == kafka.CodeUnavailable || code == kafka.CodeUnknownTopic || kafka.Refused(err)
+	return kafka.CodeOf(err) == kafka.CodeUnknownTopic || awayOrRefuses(err)
+}
+
+// awayOrRefuses: the brokers do not answer, or not this client.
+func awayOrRefuses(err error) bool {
+	return kafka.CodeOf(err) == kafka.CodeUnavailable || kafka.Refused(err)
 }
 
 // publish writes the events and returns those that are still to be written,

@@ -27,7 +27,7 @@ func (l *lane) fetcher(ctx context.Context) {
 			if ctx.Err() != nil {
 				return
 			}
-			if kafka.CodeOf(err) == kafka.CodeUnavailable || kafka.Refused(err) {
+			if awayOrRefuses(err) {
 				l.trouble.Warn("cannot fetch, trying again", "error", err)
 				if !sleep(ctx, delay) {
 					return

@@ -229,7 +229,7 @@ func (l *lane) insist(ctx context.Context, steps ...func() error) error {
 			return err
 		}
 		for err := watched(); err != nil; err = watched() {
-			if kafka.CodeOf(err) != kafka.CodeUnavailable && !kafka.Refused(err) {
+			if !awayOrRefuses(err) {
 				return fmt.Errorf("partition %d: %w", l.partition, err)
 			}
 			l.trouble.Warn("waiting for the brokers to tell what was done before", "error", err)

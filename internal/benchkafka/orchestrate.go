@@ -136,19 +136,15 @@ func (b *bench) warm(ctx context.Context) error {
 	short := min(b.requests, warmRequests)
 	best, same := math.Inf(1), 0
 	for range warmRounds {
-		for _, delivery := range []string{"plain", "at_least_once", "exactly_once"} {
-			role := "countersign"
-			if delivery == "plain" {
-				role = delivery
-			}
-			run, err := b.measure(ctx, role, delivery, cell{0, 256}, short, "")
+		for _, delivery := range steadyContenders {
+			run, err := b.measure(ctx, roleOf(delivery), delivery, cell{0, 256}, short, "")
 			if err != nil {
 				return err
 			}
 			if delivery != "exactly_once" {
 				continue
 			}
-			cost := run.Broker / float64(short) * 1e6
+			cost := run.brokerCPU()
 			fmt.Fprintf(os.Stderr, "warming the broker up: %.0f µs a request of the connector\n", cost)
 			if same++; cost < warmEnough*best {
 				same = 0

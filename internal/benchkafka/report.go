@@ -25,13 +25,17 @@ type run struct {
 
 func (r run) rate() float64 { return float64(r.Requests) / r.Seconds }
 
+// each is microseconds a request.
+func (r run) each(seconds float64) float64 { return seconds / float64(r.Requests) * 1e6 }
+
 // cpu is the contender's own, in microseconds a request.
-func (r run) cpu() float64 { return (r.User + r.System) / float64(r.Requests) * 1e6 }
+func (r run) cpu() float64       { return r.each(r.User + r.System) }
+func (r run) brokerCPU() float64 { return r.each(r.Broker) }
+func (r run) apiCPU() float64    { return r.each(r.API) }
 
 func (r run) String() string {
-	each := func(seconds float64) float64 { return seconds / float64(r.Requests) * 1e6 }
 	return fmt.Sprintf("%-10s %-12s %8.0f/s  %6.1f µs CPU (%.0f user, %.0f system)  %5.0f MiB  %5.0f allocs  broker %5.1f µs, API %5.1f µs a request  %d commits  load %.1f",
-		r.Cell, r.Contender, r.rate(), r.cpu(), each(r.User), each(r.System), r.MaxRSSMiB, r.Allocs, each(r.Broker), each(r.API), r.Commits, r.Load)
+		r.Cell, r.Contender, r.rate(), r.cpu(), r.each(r.User), r.each(r.System), r.MaxRSSMiB, r.Allocs, r.brokerCPU(), r.apiCPU(), r.Commits, r.Load)
 }
 
 // steadyRun is one measurement of latency: milliseconds added to the call's own.
@@ -142,8 +146,8 @@ func (r *report) costs(name string) []string {
 		}
 	}
 	add(run.cpu, contenders...)
-	add(func(r run) float64 { return r.Broker / float64(r.Requests) * 1e6 }, contenders[1:]...)
-	add(func(r run) float64 { return r.API / float64(r.Requests) * 1e6 }, contenders...)
+	add(run.brokerCPU, contenders[1:]...)
+	add(run.apiCPU, contenders...)
 	add(func(r run) float64 { return r.MaxRSSMiB }, contenders...)
 	return row
 }

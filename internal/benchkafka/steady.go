@@ -17,7 +17,15 @@ const (
 	steadyWarm     = 5 // seconds that do not count
 )
 
+// steadyContenders are the plain loop and the connector's ways to deliver.
 var steadyContenders = []string{"plain", "at_least_once", "exactly_once"}
+
+func roleOf(contender string) string {
+	if contender == "plain" {
+		return "plain"
+	}
+	return "countersign"
+}
 
 // steady sends so many requests a second, whatever becomes of them, and measures
 // from when each was due to when a read_committed reader has its result.
@@ -44,10 +52,8 @@ func (b *bench) steadyRun(ctx context.Context, delivery string) (out steadyRun, 
 		return out, err
 	}
 	defer func() { err = errors.Join(err, api.end()) }()
-	role := "countersign"
-	if s.Delivery = delivery; delivery == "plain" {
-		role = "plain"
-	}
+	s.Delivery = delivery
+	role := roleOf(delivery)
 	if err := b.stage.prepare(ctx, s); err != nil {
 		return out, err
 	}
