@@ -34,6 +34,16 @@ func (c *dyingConn) Write(p []byte) (int, error) {
 	return n, syscall.EPIPE
 }
 
+// Read fails as Write does once a write has failed: net/http reports whichever
+// of the two it hears of first.
+func (c *dyingConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil && c.budget.Load() < 0 {
+		err = syscall.EPIPE
+	}
+	return n, err
+}
+
 // dying makes the first few connections of p die after one request.
 func (p *pipes) dying(few int64, accept int) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
@@ -70,6 +80,9 @@ func TestStaleConnection(t *testing.T) {
 				p := servePipes(t, func(_ http.ResponseWriter, r *http.Request) {
 					if r.FormValue("id") == "counts" {
 						seen.Add(1)
+						if tc.kind == NoAnswer {
+							<-r.Context().Done() // an answer could overtake the failed write
+						}
 						return
 					}
 					gate.Done()
