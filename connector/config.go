@@ -31,6 +31,8 @@ type Config struct {
 	Recovery RecoveryConfig `yaml:"recovery"`
 	// Ledger bounds the memory of requests that were answered.
 	Ledger LedgerConfig `yaml:"ledger"`
+	// Guard bounds how often a phone is rung. Its zero value: not at all.
+	Guard GuardConfig `yaml:"guard"`
 	// DrainTimeout is how long a lane may take to finish its calls and commit
 	// when its partition is revoked or the connector stops. Zero: 20s. It must
 	// stay below half of the session timeout, because the lease is not renewed

@@ -73,6 +73,7 @@ func (c Config) WithDefaults() Config {
 		Horizon: cmp.Or(c.Ledger.Horizon, defaultHorizon),
 		Entries: cmp.Or(c.Ledger.Entries, defaultLedgerEntries),
 	}
+	c.Guard = c.Guard.withDefaults()
 	c.DrainTimeout = cmp.Or(c.DrainTimeout, defaultDrainTimeout)
 	c.Tracing = c.Tracing.withDefaults()
 	return c

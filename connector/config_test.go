@@ -81,7 +81,11 @@ func TestParseConfigFull(t *testing.T) {
 			Deployment: "verify", MarkerKey: "marker-" + configSecret, Settle: 25 * time.Second, Apart: 3 * time.Second, MaxPages: 7,
 			Accept: []connector.Acceptance{connector.AcceptLostOffsets, connector.AcceptRecreatedTopic, connector.AcceptPartitionCount},
 		},
-		Ledger:       connector.LedgerConfig{Horizon: 30 * time.Minute, Entries: 50000},
+		Ledger: connector.LedgerConfig{Horizon: 30 * time.Minute, Entries: 50000},
+		Guard: connector.GuardConfig{
+			Mode: connector.GuardOn, Period: 20 * time.Minute,
+			Identity: connector.GuardLimits{Creates: 6}, Factor: connector.GuardLimits{Creates: 4},
+		},
 		DrainTimeout: 10 * time.Second,
 		Tracing: connector.TracingConfig{
 			Endpoint: "http://collector.example:4318", Insecure: true, Authorization: "Bearer " + configSecret,

@@ -65,6 +65,7 @@ func (c Config) Validate() []Violation {
 	c.validateSettle(&v)
 	v.duration("ledger.horizon", c.Ledger.Horizon, time.Second, maxHorizon)
 	checkNumber(&v, "ledger.entries", c.Ledger.Entries, 1, maxLedgerEntries)
+	c.Guard.validate(&v, c.Ledger.Horizon)
 	c.validateDrain(&v)
 	c.Tracing.validate(&v)
 	return v.violations

@@ -105,18 +105,29 @@ func TestValidateRefuses(t *testing.T) {
 		"half of the rebalance": {func(c *connector.Config) {
 			c.Kafka.RebalanceTimeout, c.Kafka.LeaseMargin = 40*time.Second, 20*time.Second
 		}, "kafka.lease_margin"},
-		"no margin":            {func(c *connector.Config) { c.Kafka.LeaseMargin = -1 }, "kafka.lease_margin"},
-		"unknown delivery":     {func(c *connector.Config) { c.Delivery = "at_most_once" }, "delivery"},
-		"odd deployment":       {func(c *connector.Config) { c.Recovery.Deployment = "a b" }, "recovery.deployment"},
-		"short key":            {func(c *connector.Config) { c.Recovery.MarkerKey = configSecret + "3" }, "recovery.marker_key"},
-		"negative settle":      {func(c *connector.Config) { c.Recovery.Settle = -1 }, "recovery.settle"},
-		"long settle":          {func(c *connector.Config) { c.Recovery.Settle = 15*time.Minute + 1 }, "recovery.settle"},
-		"negative apart":       {func(c *connector.Config) { c.Recovery.Apart = -1 }, "recovery.apart"},
-		"many pages":           {func(c *connector.Config) { c.Recovery.MaxPages = 1001 }, "recovery.max_pages"},
-		"unknown acceptance":   {func(c *connector.Config) { c.Recovery.Accept = []connector.Acceptance{"lost_offsets", "all"} }, "recovery.accept[1]"},
-		"short horizon":        {func(c *connector.Config) { c.Ledger.Horizon = time.Second - 1 }, "ledger.horizon"},
-		"long horizon":         {func(c *connector.Config) { c.Ledger.Horizon = 168*time.Hour + 1 }, "ledger.horizon"},
-		"negative entries":     {func(c *connector.Config) { c.Ledger.Entries = -1 }, "ledger.entries"},
+		"no margin":           {func(c *connector.Config) { c.Kafka.LeaseMargin = -1 }, "kafka.lease_margin"},
+		"unknown delivery":    {func(c *connector.Config) { c.Delivery = "at_most_once" }, "delivery"},
+		"odd deployment":      {func(c *connector.Config) { c.Recovery.Deployment = "a b" }, "recovery.deployment"},
+		"short key":           {func(c *connector.Config) { c.Recovery.MarkerKey = configSecret + "3" }, "recovery.marker_key"},
+		"negative settle":     {func(c *connector.Config) { c.Recovery.Settle = -1 }, "recovery.settle"},
+		"long settle":         {func(c *connector.Config) { c.Recovery.Settle = 15*time.Minute + 1 }, "recovery.settle"},
+		"negative apart":      {func(c *connector.Config) { c.Recovery.Apart = -1 }, "recovery.apart"},
+		"many pages":          {func(c *connector.Config) { c.Recovery.MaxPages = 1001 }, "recovery.max_pages"},
+		"unknown acceptance":  {func(c *connector.Config) { c.Recovery.Accept = []connector.Acceptance{"lost_offsets", "all"} }, "recovery.accept[1]"},
+		"short horizon":       {func(c *connector.Config) { c.Ledger.Horizon = time.Second - 1 }, "ledger.horizon"},
+		"long horizon":        {func(c *connector.Config) { c.Ledger.Horizon = 168*time.Hour + 1 }, "ledger.horizon"},
+		"negative entries":    {func(c *connector.Config) { c.Ledger.Entries = -1 }, "ledger.entries"},
+		"unknown guard":       {func(c *connector.Config) { c.Guard.Mode = "yes" }, "guard.mode"},
+		"short period":        {func(c *connector.Config) { c.Guard.Period = time.Second - 1 }, "guard.period"},
+		"negative limit":      {func(c *connector.Config) { c.Guard.Factor.Pending = -1 }, "guard.factor.pending"},
+		"guard without limit": {func(c *connector.Config) { c.Guard.Mode = connector.GuardDryRun }, "guard"},
+		"period over horizon": {func(c *connector.Config) {
+			c.Guard = connector.GuardConfig{Mode: connector.GuardOn, Period: 2*time.Hour + 1, Identity: connector.GuardLimits{Creates: 1}}
+		}, "guard.period"},
+		"pending over horizon": {func(c *connector.Config) {
+			c.Ledger.Horizon = time.Hour - 1
+			c.Guard = connector.GuardConfig{Mode: connector.GuardOn, Identity: connector.GuardLimits{Pending: 1}}
+		}, "guard.period"},
 		"half the session":     {func(c *connector.Config) { c.DrainTimeout = 22500 * time.Millisecond }, "drain_timeout"},
 		"negative drain":       {func(c *connector.Config) { c.DrainTimeout = -1 }, "drain_timeout"},
 		"wide span":            {func(c *connector.Config) { c.Window.Span = 16385 }, "window.span"},

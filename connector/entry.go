@@ -43,6 +43,8 @@ type entry struct {
 	redrives int              // fixed; how often it was made a request again
 	spans    *spans           // fixed; nil where it is not traced
 
+	guard  guarded   // what the guard counts it by
+	ring   ring      // what its outcome stands for in the guard's count
 	since  time.Time // nothing was called for it, or for its id, before this moment
 	anyAge bool      // it is looked for however old it is
 	former bool      // a former owner may have called it

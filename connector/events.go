@@ -253,13 +253,12 @@ func coordinates(e *entry) schemas.Coordinates {
 
 // ledgerEntry is what the lane notes of an outcome, in its own partition of the
 // ledger topic.
-func (ev events) ledgerEntry(e *entry, seen seenID) (kafka.Message, error) {
-	note := seen.entry(e.id)
+func (ev events) ledgerEntry(id hash, partition int, seen seenID) (kafka.Message, error) {
+	note := seen.entry(id)
 	value, err := note.Encode()
 	if err != nil {
 		return kafka.Message{}, fmt.Errorf("encode the ledger entry of offset %d: %w", seen.offset, err)
 	}
-	partition := e.rec.Partition // the entry is cleared once it is settled
 	return kafka.Message{Topic: ev.topics.Ledger, Partition: &partition, Key: []byte(note.IDHash), Value: value}, nil
 }
 

@@ -447,9 +447,11 @@ func (r *rig) addAccount(name string, c caller, cfg AccountConfig) *account {
 func pass(d time.Duration) { <-time.After(d) }
 
 func (r *rig) deps() laneDeps {
+	books := newLedger(2*time.Hour, r.room)
+	books.rings = newRings(r.cfg.guard)
 	return laneDeps{
 		source: r.src, delivery: r.log, memory: cmp.Or(r.memory, r.log.memory()), lease: r.lease,
-		ledger: newLedger(2*time.Hour, r.room),
+		ledger: books,
 	}
 }
 

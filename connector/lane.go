@@ -19,6 +19,7 @@ type laneConfig struct {
 	window       WindowConfig
 	retry        RetryConfig
 	recovery     RecoveryConfig
+	guard        GuardConfig
 	marker       *marker
 	partitions   int // of the topic
 	notAfter     time.Duration
@@ -47,6 +48,8 @@ type lane struct {
 	memory    memory
 	lease     lease
 	ledger    *ledger
+	guard     *guard
+	answered  []hash // request ids whose challenge was seen answered; not yet in the ledger topic
 	vitals    *vitals
 	log       *slog.Logger
 	trouble   *slog.Logger // for what other lanes find too, again and again
@@ -130,6 +133,7 @@ func newLane(cfg laneConfig, partition int, d laneDeps) *lane {
 		cfg: cfg, partition: partition, src: d.source, delivery: d.delivery, memory: d.memory, lease: d.lease, ledger: d.ledger, vitals: d.vitals,
 		log:       cfg.log.With("partition", partition),
 		trouble:   cmp.Or(cfg.trouble, cfg.log).With("partition", partition),
+		guard:     newGuard(cfg.guard, d.ledger.rings),
 		keys:      newKeyQueues(),
 		ids:       newIDs(),
 		queues:    map[*account]*accountQueue{},

@@ -175,12 +175,19 @@ func (l *lane) keepBooks(g *group, last trace, now time.Time) error {
 	for _, o := range l.committing {
 		if seen, ok := o.seen(); ok && l.ledger.wins(o.entry.id, seen) {
 			l.pendingBooks = append(l.pendingBooks, seenEntry{o.entry.id, seen})
-			msg, err := l.cfg.events.ledgerEntry(o.entry, seen)
+			msg, err := l.cfg.events.ledgerEntry(o.entry.id, o.entry.rec.Partition, seen)
 			if err != nil {
 				return err
 			}
 			g.books = append(g.books, msg)
 		}
+	}
+	for _, b := range l.answeredEntries(now) {
+		msg, err := l.cfg.events.ledgerEntry(b.id, l.partition, b.seen)
+		if err != nil {
+			return err
+		}
+		g.books = append(g.books, msg)
 	}
 	msg, err := l.cfg.events.positionRecord(l.partition, l.cfg.partitions, g.position, last, now)
 	if err != nil {

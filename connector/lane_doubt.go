@@ -176,10 +176,13 @@ func (l *lane) provenAbsent(e *entry, now time.Time) bool {
 	case e.attempts >= l.cfg.retry.Attempts:
 		l.finish(exhausted(e, now), now)
 		return false
-	default:
-		l.trust(e)
-		return true
 	}
+	l.trust(e)
+	if o := l.guardCheck(e, now); o != nil {
+		l.finish(*o, now)
+		return false
+	}
+	return true
 }
 
 // nextFetch settles an uncertain update by the state of its challenge.

@@ -184,6 +184,9 @@ func (l *lane) identify(e *entry) {
 	if e.anyAge {
 		l.distrust(e, e.received)
 	}
+	if l.guard.watch(e, m); e.uncertain && l.guard.unknown(e) {
+		l.guard.hold(e)
+	}
 }
 
 // decode reads the request and checks all that an event alone, the clock of

@@ -21,6 +21,9 @@ func (l *lane) activate(e *entry, now time.Time) {
 		if e.verdict == nil {
 			e.verdict = l.seenBefore(e, now)
 		}
+		if e.verdict == nil {
+			e.verdict = l.guardCheck(e, now)
+		}
 		if e.verdict != nil {
 			work = append(work, l.settleOutcome(*e.verdict, now)...)
 			continue
@@ -82,6 +85,7 @@ func (l *lane) settleOutcome(o outcome, now time.Time) []*entry {
 		e.acct.held.Add(-1)
 	}
 	l.trust(e)
+	l.guardEnded(&o)
 	if seen, ok := o.seen(); ok {
 		l.ids.fresh[e.id] = seen
 	}

@@ -46,6 +46,7 @@ type ledger struct {
 	room    *ledgerRoom
 	next    int64 // where in the topic restore goes on; below zero: by the horizon
 	store   entryStore
+	rings   *rings // what the guard counts; nil: there is none
 	// passedOver counts entries that say nothing that could be remembered.
 	passedOver int
 }
@@ -88,6 +89,8 @@ func (l *ledger) restore(ctx context.Context, mem memory, now time.Time) error {
 				// Left so, the entry would be remembered for too long.
 				s.at = now
 			}
+			s.ring.at = s.at
+			l.rings.note(id, s.sid, s.ring)
 			l.merge(id, s, now)
 		}
 	})
@@ -149,6 +152,7 @@ func (l *ledger) full() bool { return l.room.full() }
 // now and then; answers don't depend on it. An entry behind a younger one, which
 // only a restore of clocks that differ can bring about, is freed with that one.
 func (l *ledger) expire(now time.Time) {
+	l.rings.expire(now)
 	freed := l.store.dropWhile(func(at time.Time) bool { return now.Sub(at) > l.horizon })
 	l.room.used.Add(-int64(freed))
 }
@@ -158,5 +162,8 @@ func (l *ledger) expire(now time.Time) {
 func (l *ledger) drop() {
 	l.room.used.Add(-int64(l.store.slots()))
 	l.store = entryStore{}
+	if l.rings != nil {
+		l.rings.clear()
+	}
 	l.next = -1
 }

@@ -23,6 +23,9 @@ type seenID struct {
 	// calledSince is not zero where a call may have been made whose end is not
 	// known: none was made before it.
 	calledSince time.Time
+	// ring is what the guard counts. It is in the entries of the topic, and in the
+	// ledger's rings, but not in its store.
+	ring ring
 }
 
 // verdict is what a remembered id means for a record.
@@ -66,7 +69,7 @@ func (s seenID) settled() bool {
 // same reports whether two entries say the same.
 func (s seenID) same(other seenID) bool {
 	equal := s.at.Equal(other.at) && s.calledSince.Equal(other.calledSince)
-	s.at, s.calledSince = other.at, other.calledSince
+	s.at, s.calledSince, s.ring = other.at, other.calledSince, other.ring
 	return equal && s == other
 }
 
@@ -85,6 +88,13 @@ func (s seenID) entry(id hash) schemas.LedgerEntry {
 	if !s.calledSince.IsZero() {
 		since := s.calledSince.UTC()
 		e.CalledSince = &since
+	}
+	if s.ring.counts() {
+		e.Identity, e.Factor = hex.EncodeToString(s.ring.identity[:]), hex.EncodeToString(s.ring.factor[:])
+		if !s.ring.pending.IsZero() {
+			pending := s.ring.pending.UTC()
+			e.PendingUntil = &pending
+		}
 	}
 	return e
 }
@@ -105,6 +115,14 @@ func seenOf(e schemas.LedgerEntry) (id hash, s seenID, ok bool) {
 		s.calledSince = *e.CalledSince
 	}
 	ok = readHash(id[:], e.IDHash) && readHash(s.body[:], e.Body) && readHash(s.record[:], e.Record)
+	if readHash(s.ring.identity[:], e.Identity) && readHash(s.ring.factor[:], e.Factor) {
+		s.ring.at = e.At
+		if e.PendingUntil != nil {
+			s.ring.pending = *e.PendingUntil
+		}
+	} else {
+		s.ring = ring{}
+	}
 	return id, s, ok
 }
 

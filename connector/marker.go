@@ -8,6 +8,7 @@ import (
 	stdhash "hash"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,7 @@ import (
 type marker struct {
 	deployment string
 	ids        *keyed // of ids, the same for all accounts, or an id would be new on each
+	rings      *keyed // of identities and factors, likewise
 	accounts   map[string]accountMarker
 	sole       string // name of the only account, which a request may leave out
 }
@@ -53,7 +55,7 @@ func newMarker(cfg Config) *marker {
 	derive := func(purpose, accountSID string) *keyed {
 		return newKeyed(root.sum([]byte("countersign.1 key"), []byte(purpose), []byte(cfg.Recovery.Deployment), []byte(accountSID)))
 	}
-	m := &marker{deployment: cfg.Recovery.Deployment, ids: derive("id", ""), accounts: map[string]accountMarker{}}
+	m := &marker{deployment: cfg.Recovery.Deployment, ids: derive("id", ""), rings: derive("ring", ""), accounts: map[string]accountMarker{}}
 	for name, account := range cfg.Accounts {
 		sid := account.AccountSID
 		m.accounts[name] = accountMarker{sid: sid, body: derive("body", sid), mark: derive("mark", sid)}
@@ -73,6 +75,17 @@ func (m *marker) idHash(id string) hash { return hash(m.ids.sum([]byte(id))[:len
 // record is what the ledger knows a record by, beside its coordinates.
 func (m *marker) record(h recordHash) recordHash {
 	return recordHash(m.ids.sum([]byte("record"), h[:])[:len(h)])
+}
+
+// ringHashes are what the guard counts a create by. An identity is the same in
+// upper and lower case, and so are SIDs, as the API takes them.
+func (m *marker) ringHashes(req *schemas.Request) (identity, factor hash) {
+	service, who := []byte(strings.ToLower(req.ServiceSID)), []byte(strings.ToLower(req.Identity))
+	identity = hash(m.rings.sum([]byte("identity"), service, who)[:len(hash{})])
+	if c := req.Create; c != nil {
+		factor = hash(m.rings.sum([]byte("factor"), service, who, []byte(strings.ToLower(c.FactorSID)))[:len(hash{})])
+	}
+	return identity, factor
 }
 
 // body is the fingerprint of everything in the request that decides what is

@@ -93,6 +93,7 @@ func (c *Connector) ledgerOf(partition int) *ledger {
 	l := c.ledgers[partition]
 	if l == nil {
 		l = newLedger(c.cfg.Ledger.Horizon, c.ledgerRoom)
+		l.rings = newRings(c.cfg.Guard)
 		c.ledgers[partition] = l
 	}
 	return l
@@ -106,7 +107,7 @@ const (
 
 func (c *Connector) laneConfig(log *slog.Logger, generation int) laneConfig {
 	return laneConfig{
-		window: c.cfg.Window, retry: c.cfg.Retry, recovery: c.cfg.Recovery, marker: c.marker, partitions: c.partitionCount(), notAfter: c.cfg.Requests.NotAfter, drain: c.cfg.DrainTimeout,
+		window: c.cfg.Window, retry: c.cfg.Retry, recovery: c.cfg.Recovery, guard: c.cfg.Guard, marker: c.marker, partitions: c.partitionCount(), notAfter: c.cfg.Requests.NotAfter, drain: c.cfg.DrainTimeout,
 		accounts: c.accounts, budget: c.budget, stats: c.stats, log: log, trouble: c.trouble.With("generation", generation), tracer: c.tracer,
 		events:   events{group: c.cfg.Kafka.Group, topics: c.cfg.Kafka.Topics, limit: defaultEventLimit},
 		maxBatch: maxBatch, fetchBytes: fetchBytes, fetchMaxWait: fetchMaxWait,

@@ -36,6 +36,7 @@ type metrics struct {
 	inFlight     prometheus.Gauge
 	retries      map[string]prometheus.Counter
 	looks        prometheus.Counter
+	guarded      map[guardedKey]prometheus.Counter
 	breakerOpens *prometheus.CounterVec
 
 	commits       prometheus.Counter
@@ -99,7 +100,7 @@ func newMetrics(to prometheus.Registerer) metrics {
 
 		results: map[schemas.Outcome]prometheus.Counter{}, requestTimes: map[schemas.Outcome]prometheus.Observer{},
 		callSeconds: map[string]prometheus.Observer{}, retries: map[string]prometheus.Counter{},
-		transactions: map[transactionEnd]prometheus.Counter{},
+		transactions: map[transactionEnd]prometheus.Counter{}, guarded: map[guardedKey]prometheus.Counter{},
 	}
 	results := r.counters("results_total", "Requests that ended with a result, by outcome.", "outcome")
 	requests := r.histograms("request_duration_seconds", "From taking a record in to its committed outcome.", requestBuckets, "outcome")
@@ -126,11 +127,22 @@ func newMetrics(to prometheus.Registerer) metrics {
 	for _, reason := range []string{string(challenge.ClassThrottled), string(challenge.ClassUnavailable), lookOperation} {
 		m.retries[reason] = retries.WithLabelValues(reason)
 	}
+	guarded := r.counters("guarded_total", "Creates beyond a limit of the guard, by limit and mode: on rejects them, dry_run does not.", "limit", "mode")
+	for _, limit := range guardLimits {
+		for _, mode := range []GuardMode{GuardOn, GuardDryRun} {
+			m.guarded[guardedKey{limit, mode}] = guarded.WithLabelValues(string(limit), string(mode))
+		}
+	}
 	transactions := r.counters("transactions_total", "Kafka transactions, by their end.", "end")
 	for _, end := range transactionEnds {
 		m.transactions[end] = transactions.WithLabelValues(string(end))
 	}
 	return m
+}
+
+type guardedKey struct {
+	limit guardLimit
+	mode  GuardMode
 }
 
 // registrar makes metrics and registers them. Two of one name are a defect.

@@ -131,7 +131,7 @@ func (o *outcome) seen() (seenID, bool) {
 	}
 	seen := seenID{
 		outcome: o.outcome, body: e.body, record: e.record, sid: challengeSID(o), at: o.ended,
-		topic: e.rec.Topic, partition: e.rec.Partition, offset: e.rec.Offset,
+		topic: e.rec.Topic, partition: e.rec.Partition, offset: e.rec.Offset, ring: e.ring,
 	}
 	if o.err != nil && o.err.Class == schemas.ClassAmbiguous {
 		seen.calledSince = e.since

@@ -14,6 +14,7 @@ import (
 type simChallenge struct {
 	read.Challenge
 	request string    // id of the request that it was made for; empty: somebody else's
+	effect  time.Time // when it was made, by the world's clock
 	shown   time.Time // when every replica shows it, by the world's clock
 	gone    time.Time // when the API forgets it
 }
@@ -63,7 +64,7 @@ func (a *simAPI) isDown(now time.Time) bool {
 func (a *simAPI) add(c *simChallenge) {
 	created := a.now()
 	c.SID, c.ServiceSID, c.Status = simSID(len(a.order)), simService, read.StatusPending
-	c.DateCreated = &created
+	c.DateCreated, c.effect = &created, time.Now()
 	c.gone = time.Now().Add(maxAge + time.Minute)
 	a.order = append(a.order, c)
 	a.bySID[c.SID] = c
@@ -97,6 +98,7 @@ func (a *simAPI) create(p *simProc, out outgoing, lag time.Duration) *simChallen
 	}}
 	a.add(c)
 	a.w.note("API: challenge %s for %s by %s, shown in %v", c.SID[len(c.SID)-4:], r.ID, p.name, lag.Round(time.Millisecond))
+	a.checkGuard(r)
 	if n := len(a.made[r.ID]); n > 1 {
 		a.w.violate("%d challenges for the request id %s", n, r.ID)
 	}

@@ -11,7 +11,7 @@ import (
 // mustReach is what a simulation of thousands of seeds has to come by.
 var mustReach = []string{
 	"outcome succeeded", "outcome adopted", "outcome duplicate", "outcome expired", "outcome rejected", "outcome failed",
-	"class ambiguous", "class id_conflict", "class unavailable",
+	"class ambiguous", "class id_conflict", "class unavailable", "class guard",
 	"crash", "fenced", "generation", "member dropped", "late commit refused", "late effect", "lease had run out",
 	"handover with records left in doubt", "takeover after a crash", "transaction timed out",
 	"transaction aborted by its successor or its time", "stale generation refused in a transaction", "stale generation refused in a commit",

@@ -74,7 +74,7 @@ func (p *simProc) configure() {
 	p.room = newLedgerRoom(100000)
 	p.cfg = laneConfig{
 		window: WindowConfig{Span: plan.span, Records: 1000}, retry: RetryConfig{Attempts: 4, Elapsed: 30 * time.Second, Base: 100 * time.Millisecond, Cap: 2 * time.Second},
-		recovery: simRecovery(), marker: newMarker(simConfig()), partitions: plan.partitions, notAfter: plan.notAfter, drain: simDrain,
+		recovery: simRecovery(), guard: plan.guard, marker: newMarker(simConfig()), partitions: plan.partitions, notAfter: plan.notAfter, drain: simDrain,
 		accounts: map[string]*account{"main": p.acct}, events: simEvents(), budget: newBudget(1000, 1<<26), stats: st, log: log,
 		maxBatch: 4, fetchBytes: 2000, fetchMaxWait: 250 * time.Millisecond,
 	}
@@ -237,6 +237,7 @@ func (p *simProc) serve(ctx context.Context, a simAssignment) {
 	for _, part := range a.parts {
 		if p.ledgers[part] == nil {
 			p.ledgers[part] = newLedger(2*time.Hour, p.room)
+			p.ledgers[part].rings = newRings(p.cfg.guard)
 		}
 		l := newLane(p.cfg, part, p.deps(part, a, lease))
 		w.locked(func() { p.lanes[l] = struct{}{} })

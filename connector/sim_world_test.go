@@ -64,6 +64,7 @@ type simPlan struct {
 	notAfter                       time.Duration
 	transaction                    time.Duration // after which the brokers abort one
 	longNight                      bool          // everything is down for longer than the API shows challenges
+	guard                          GuardConfig
 }
 
 // The times of the simulated configuration. They keep the proportions of the
@@ -208,6 +209,9 @@ func (w *sim) draw() {
 	}
 	p.transaction = simTransaction
 	p.longNight = w.happens(0.06, "plan night")
+	if w.happens(0.25, "plan guard") {
+		p.guard = simGuard(w)
+	}
 	w.plan = p
 }
 

@@ -123,6 +123,11 @@ func (s *stats) retried(end attemptEnd) {
 	}
 }
 
+// guarded counts a create beyond a limit of the guard.
+func (s *stats) guarded(limit guardLimit, mode GuardMode) {
+	s.metrics.guarded[guardedKey{limit, mode}].Inc()
+}
+
 func (s *stats) looked() { s.metrics.looks.Inc() }
 
 // committed counts a group that is durable. It must come before its records are

@@ -23,6 +23,12 @@ type LedgerEntry struct {
 	// CalledSince is there where a call may have been made whose end is not known:
 	// none was made before this moment. Nil: there is no such doubt.
 	CalledSince *time.Time
+	// Identity and Factor are there where a challenge was made, or may have been,
+	// that counts towards the guard's limits: keyed hashes like IDHash. Empty: none.
+	Identity string
+	Factor   string
+	// PendingUntil is when that challenge expires. Nil: it is not pending.
+	PendingUntil *time.Time
 }
 
 // Encode returns the entry's bytes. It refuses, with an *EncodeError, whatever
@@ -43,6 +49,11 @@ func (e LedgerEntry) Encode() ([]byte, error) {
 	if e.CalledSince != nil {
 		w.time("called_since", *e.CalledSince)
 	}
+	w.optional("identity", e.Identity)
+	w.optional("factor", e.Factor)
+	if e.PendingUntil != nil {
+		w.time("pending_until", *e.PendingUntil)
+	}
 	w.close()
 	if e.plain() {
 		return w.buf, nil
@@ -61,7 +72,8 @@ func (e *LedgerEntry) plain() bool {
 		outcomeRule(string(e.Outcome)) == "" && (e.ChallengeSID == "" || challengeRule(e.ChallengeSID) == "") &&
 		0 < len(e.Topic) && len(e.Topic) < 250 && !strings.ContainsFunc(e.Topic, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) &&
 		e.Partition >= 0 && e.Partition <= MaxCount && e.Offset >= 0 &&
-		ordinary(e.At) && (e.CalledSince == nil || ordinary(*e.CalledSince))
+		(e.Identity == "" || hashRule(e.Identity) == "") && (e.Factor == "" || hashRule(e.Factor) == "") &&
+		ordinary(e.At) && (e.CalledSince == nil || ordinary(*e.CalledSince)) && (e.PendingUntil == nil || ordinary(*e.PendingUntil))
 }
 
 // DecodeLedgerEntry reads the value of a ledger record. The error, if any, is a
@@ -81,6 +93,9 @@ func DecodeLedgerEntry(data []byte) (e *LedgerEntry, err error) {
 		e.Offset, _ = o.integer("offset", required, 0, math.MaxInt64)
 		e.At = moment(o.time("at", required))
 		e.CalledSince = o.time("called_since", optional)
+		e.Identity = o.text("identity", optional, hashRule)
+		e.Factor = o.text("factor", optional, hashRule)
+		e.PendingUntil = o.time("pending_until", optional)
 	}, func(version string) { e.Version = version })
 	if err != nil {
 		return nil, err
@@ -90,4 +105,5 @@ func DecodeLedgerEntry(data []byte) (e *LedgerEntry, err error) {
 
 var ledgerShape = shape{names: []string{
 	"version", "id_hash", "body", "record", "outcome", "challenge_sid", "topic", "partition", "offset", "at", "called_since",
+	"identity", "factor", "pending_until",
 }}

@@ -35,6 +35,9 @@ var goldenLedger = map[string]*schemas.LedgerEntry{
 		since := e.At.Add(-time.Minute)
 		e.Outcome, e.ChallengeSID, e.CalledSince = schemas.OutcomeFailed, "", &since
 	}),
+	"ring": ledgerEntry(func(e *schemas.LedgerEntry) {
+		e.Identity, e.Factor, e.PendingUntil = strings.Repeat("3d", 16), strings.Repeat("4c", 16), after(5*time.Minute)
+	}),
 	"bounds": ledgerEntry(func(e *schemas.LedgerEntry) {
 		e.Outcome, e.Partition, e.Offset = schemas.OutcomeDuplicate, math.MaxInt32, math.MaxInt64
 	}),
@@ -95,12 +98,14 @@ func TestPositionKey(t *testing.T) {
 // A record that nobody could read back is not written.
 func TestMemoryIsNotWrittenWithFaults(t *testing.T) {
 	for name, e := range map[string]*schemas.LedgerEntry{
-		"hash":    ledgerEntry(func(e *schemas.LedgerEntry) { e.IDHash = strings.ToUpper(hash) }),
-		"body":    ledgerEntry(func(e *schemas.LedgerEntry) { e.Body = "" }),
-		"record":  ledgerEntry(func(e *schemas.LedgerEntry) { e.Record = e.Body }),
-		"outcome": ledgerEntry(func(e *schemas.LedgerEntry) { e.Outcome = "done" }),
-		"offset":  ledgerEntry(func(e *schemas.LedgerEntry) { e.Offset = -1 }),
-		"version": ledgerEntry(func(e *schemas.LedgerEntry) { e.Version = "2.0" }),
+		"hash":     ledgerEntry(func(e *schemas.LedgerEntry) { e.IDHash = strings.ToUpper(hash) }),
+		"body":     ledgerEntry(func(e *schemas.LedgerEntry) { e.Body = "" }),
+		"record":   ledgerEntry(func(e *schemas.LedgerEntry) { e.Record = e.Body }),
+		"outcome":  ledgerEntry(func(e *schemas.LedgerEntry) { e.Outcome = "done" }),
+		"offset":   ledgerEntry(func(e *schemas.LedgerEntry) { e.Offset = -1 }),
+		"version":  ledgerEntry(func(e *schemas.LedgerEntry) { e.Version = "2.0" }),
+		"identity": ledgerEntry(func(e *schemas.LedgerEntry) { e.Identity = hash[1:] }),
+		"factor":   ledgerEntry(func(e *schemas.LedgerEntry) { e.Factor = strings.ToUpper(hash) }),
 	} {
 		data, err := e.Encode()
 		var refused *schemas.EncodeError

@@ -61,7 +61,8 @@ type Error struct {
 	Status   int    // HTTP status; zero: none
 	// Faults are those of the event, for ClassInvalid and ClassVersion. Nil: none.
 	Faults []Fault
-	// Limit names the API limit that was hit and its window; empty: none.
+	// Limit names the limit that was hit, the API's or the guard's, and its window;
+	// empty: none.
 	Limit string
 }
 

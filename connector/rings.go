@@ -1,0 +1,114 @@
+package connector
+
+import "time"
+
+// ring is a challenge that was made, or may have been, for the guard's count.
+// The zero value is none.
+type ring struct {
+	identity hash // keyed, of service and identity
+	factor   hash // keyed
+	at       time.Time
+	pending  time.Time // when it expires; zero: it is not pending
+}
+
+func (r ring) counts() bool { return r.identity != hash{} }
+
+// rings is what the guard remembers of one partition: the ledger's own entries,
+// by identity. It belongs to a ledger, which one lane at a time may use. Nil
+// remembers nothing.
+//
+// Nothing is forgotten within the retention, so its memory is bounded by the
+// creates of that time: about 300 bytes each.
+type rings struct {
+	retention  time.Duration
+	byID       map[hash]*rung // by the request's id
+	byIdentity map[hash][]*rung
+	queue      []*rung // in the order in which they came, which is almost that of their times
+}
+
+type rung struct {
+	ring
+	id  hash
+	sid string // of the challenge; empty: not known
+}
+
+func newRings(cfg GuardConfig) *rings {
+	if !cfg.watches() {
+		return nil
+	}
+	r := &rings{retention: cfg.retention()}
+	r.clear()
+	return r
+}
+
+func (r *rings) clear() {
+	r.byID, r.byIdentity, r.queue = map[hash]*rung{}, map[hash][]*rung{}, nil
+}
+
+// note remembers what became of a request id. Whatever was noted for it before is
+// forgotten: the younger word on an id is the true one.
+func (r *rings) note(id hash, sid string, is ring) {
+	if r == nil {
+		return
+	}
+	r.forget(id)
+	if !is.counts() {
+		return
+	}
+	one := &rung{ring: is, id: id, sid: sid}
+	r.byID[id] = one
+	r.byIdentity[is.identity] = append(r.byIdentity[is.identity], one)
+	r.queue = append(r.queue, one)
+}
+
+func (r *rings) forget(id hash) {
+	one := r.byID[id]
+	if one == nil {
+		return
+	}
+	delete(r.byID, id)
+	rest := r.byIdentity[one.identity][:0]
+	for _, other := range r.byIdentity[one.identity] {
+		if other != one {
+			rest = append(rest, other)
+		}
+	}
+	if len(rest) == 0 {
+		delete(r.byIdentity, one.identity)
+		return
+	}
+	clear(r.byIdentity[one.identity][len(rest):])
+	r.byIdentity[one.identity] = rest
+}
+
+// expire forgets what no limit can ask for any more.
+func (r *rings) expire(now time.Time) {
+	if r == nil {
+		return
+	}
+	for len(r.queue) > 0 {
+		one := r.queue[0]
+		if known := r.byID[one.id] == one; known && now.Sub(one.at) <= r.retention {
+			return
+		} else if known {
+			r.forget(one.id)
+		}
+		r.queue[0] = nil
+		r.queue = r.queue[1:]
+	}
+}
+
+// of returns what is remembered of an identity. The caller must not keep it.
+func (r *rings) of(identity hash) []*rung { return r.byIdentity[identity] }
+
+// answered takes note that a challenge is no longer pending and returns the
+// request id that it was made for; false where nothing changes.
+func (r *rings) answered(identity hash, sid string) (id hash, changed bool) {
+	for _, one := range r.byIdentity[identity] {
+		if one.sid == sid && !one.pending.IsZero() {
+			one.pending = time.Time{}
+			return one.id, true
+		}
+	}
+	return hash{}, false
+}
