@@ -263,7 +263,7 @@ func (l *lane) guardLearns(o *outcome) {
 	if o.err != nil && (o.err.Code == codeResponded || o.err.Code == codeExpired) {
 		l.guardAnswered(identity, e.req.ChallengeSID)
 	}
-	for _, raw := range append(o.answer.challenges[:len(o.answer.challenges):len(o.answer.challenges)], o.answer.challenge) {
+	for _, raw := range append(slices.Clip(o.answer.challenges), o.answer.challenge) {
 		if c, ok := shownIn(raw); ok && c.Status != "" && c.Status != read.StatusPending {
 			l.guardAnswered(identity, c.SID)
 		}
