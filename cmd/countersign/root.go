@@ -42,6 +42,7 @@ Exit codes of every command: 0 done, 1 failed or something found, 2 wrong usage.
 		tailCommand(),
 		redriveCommand(),
 		emulatorCommand(),
+		deviceCommand(),
 		validateCommand(),
 		healthcheckCommand(),
 		versionCommand(),

@@ -73,6 +73,9 @@ func EnrolTOTP(ctx context.Context, cfg Config, o TOTPOptions) (*Authenticator, 
 // Factor returns what is known of the factor; it has no credential.
 func (a *Authenticator) Factor() Factor { return a.factor }
 
+// Step is for how long a code is the current one.
+func (a *Authenticator) Step() time.Duration { return a.step }
+
 // Code returns the code at a moment. Errors are *Error with CodeTOTP.
 func (a *Authenticator) Code(at time.Time) (string, error) {
 	return TOTP(a.secret, a.alg, a.step, a.digits, at)

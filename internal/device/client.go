@@ -26,6 +26,8 @@ type Config struct {
 	Poll time.Duration
 	// OnError is told what goes wrong while Run goes on. Nil: nobody is.
 	OnError func(error)
+	// OnAnswer is told of each answer of Run that the API shows. Nil: nobody is.
+	OnAnswer func(Challenge, Decision)
 	// HTTPClient makes the calls. Nil: one of the device's own, with a timeout of 10 s.
 	HTTPClient *http.Client
 	// Now is the device's clock. Nil: time.Now.
@@ -41,6 +43,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.OnError == nil {
 		c.OnError = func(error) {}
+	}
+	if c.OnAnswer == nil {
+		c.OnAnswer = func(Challenge, Decision) {}
 	}
 	if c.HTTPClient == nil {
 		c.HTTPClient = &http.Client{Transport: &http.Transport{Proxy: http.ProxyFromEnvironment}, Timeout: 10 * time.Second}

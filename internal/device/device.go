@@ -129,6 +129,10 @@ func (d *Device) verify(ctx context.Context) error {
 // Factor returns what is known of the device's factor.
 func (d *Device) Factor() Factor { return d.factor }
 
+// PrivateKey returns the device's key, to Attach with later. Whoever has it can
+// answer in the place of the device's owner.
+func (d *Device) PrivateKey() *ecdsa.PrivateKey { return d.key }
+
 // Close closes idle connections of the device's HTTP client.
 func (d *Device) Close() { d.cfg.HTTPClient.CloseIdleConnections() }
 

@@ -81,7 +81,11 @@ func (d *Device) carryOut(ctx context.Context, sid string, decision Decision) er
 	if decision == Deny {
 		status = StatusDenied
 	}
-	return d.Answer(ctx, c, status)
+	if err := d.Answer(ctx, c, status); err != nil {
+		return err
+	}
+	d.cfg.OnAnswer(c, decision)
+	return nil
 }
 
 // report passes an error on unless it only tells that ctx ended.
