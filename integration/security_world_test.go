@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -272,6 +273,9 @@ func allow(t testing.TB, operator *kgo.Client, rights ...acl) {
 			t.Fatalf("allow %v: error %d", rights[i], r.ErrorCode)
 		}
 	}
+	for _, a := range rights {
+		a.await(t, operator, true)
+	}
 }
 
 func revoke(t testing.TB, operator *kgo.Client, a acl) {
@@ -285,5 +289,34 @@ func revoke(t testing.TB, operator *kgo.Client, a acl) {
 	must(t, err)
 	if len(res.Results) != 1 || res.Results[0].ErrorCode != 0 || len(res.Results[0].MatchingACLs) != 1 {
 		t.Fatalf("revoke %v: %+v", a, res.Results)
+	}
+	a.await(t, operator, false)
+}
+
+// await waits until every broker goes by a right, or by its absence: the
+// controller answers before they have heard of it.
+func (a acl) await(t testing.TB, operator *kgo.Client, there bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	req := kmsg.NewPtrDescribeACLsRequest()
+	req.ResourceType, req.ResourceName, req.ResourcePatternType = a.resource, new(a.name), a.pattern()
+	req.Principal, req.Operation, req.PermissionType = new("User:"+connectorUser), a.operation, kmsg.ACLPermissionTypeAllow
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	cluster, err := kmsg.NewPtrMetadataRequest().RequestWith(ctx, operator)
+	must(t, err)
+	for _, b := range cluster.Brokers {
+		for known := !there; known != there; {
+			res, err := operator.Broker(int(b.NodeID)).RetriableRequest(ctx, req)
+			must(t, err)
+			acls := res.(*kmsg.DescribeACLsResponse) //nolint:forcetypeassert // of this request
+			if acls.ErrorCode != 0 {
+				t.Fatalf("asking for %v: error %d", a, acls.ErrorCode)
+			}
+			if known = len(acls.Resources) > 0; known != there {
+				<-tick.C
+			}
+		}
 	}
 }
