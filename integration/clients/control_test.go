@@ -16,6 +16,7 @@ import (
 //
 //	POST   /worlds             an emulator with the emulator.Rules of the JSON body
 //	POST   /worlds/{id}/clock  moves its clock by ?by=, e.g. 5m; 0s only tells the time
+//	POST   /worlds/{id}/script the fates of the next calls of ?operation=, as a JSON list
 //	DELETE /worlds/{id}        closes it
 //
 // Faults are set and calls are counted under the emulator's own /_emulator/.
@@ -38,6 +39,7 @@ func startControl(t *testing.T) string {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /worlds", c.create)
 	mux.HandleFunc("POST /worlds/{id}/clock", c.move)
+	mux.HandleFunc("POST /worlds/{id}/script", c.script)
 	mux.HandleFunc("DELETE /worlds/{id}", c.remove)
 	server := httptest.NewServer(mux)
 	t.Cleanup(func() {
@@ -100,6 +102,23 @@ func (c *control) move(w http.ResponseWriter, r *http.Request) {
 	}
 	world.clock.move(by)
 	c.json(w, map[string]int64{"now": world.clock.now().Unix()})
+}
+
+func (c *control) script(w http.ResponseWriter, r *http.Request) {
+	world, ok := c.find(w, r)
+	if !ok {
+		return
+	}
+	var kinds []emulator.FaultKind
+	err := json.NewDecoder(r.Body).Decode(&kinds)
+	if err == nil {
+		err = world.e.Script(emulator.Operation(r.URL.Query().Get("operation")), kinds...)
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
 }
 
 func (c *control) remove(w http.ResponseWriter, r *http.Request) {
