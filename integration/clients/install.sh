@@ -39,6 +39,7 @@ python)
 	dir=$(place python python/requirements.txt <(python3 --version))
 	if [[ ! -d $dir ]]; then
 		mkdir -p "$bin"
+		rm -rf -- "$dir.new"
 		# A folder, not a virtual environment: some systems ship without ensurepip.
 		python3 -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore --require-hashes --only-binary :all: \
 			--upgrade --target "$dir.new" --requirement python/requirements.txt >&2

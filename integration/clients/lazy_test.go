@@ -22,7 +22,9 @@ func TestLazyPages(t *testing.T) {
 	})
 	must(t, err)
 	defer ours.CloseIdleConnections()
-	all := func(p read.ListParams) iter.Seq2[read.Challenge, error] { return ours.All(t.Context(), service, identity, p) }
+	all := func(p read.ListParams) iter.Seq2[read.Challenge, error] {
+		return ours.All(t.Context(), service, identity, p)
+	}
 
 	stream := all(read.ListParams{PageSize: 5})
 	if n := w.calls(emulator.OperationList); n != 0 {
