@@ -20,6 +20,8 @@ var cases = []struct {
 	{name: "create_totp_wrong_code", run: createTOTPWrongCode},
 	{name: "create_totp_wrong_code_refused", rules: emulator.Rules{RefuseWrongCode: true}, run: createTOTPWrongCodeRefused},
 	{name: "create_as_in_the_documents", run: createAsInTheDocuments},
+	{name: "create_hidden_details_as_text", rules: emulator.Rules{AcceptQuotedJSON: true}, run: createHiddenDetailsAsText},
+	{name: "create_details_with_date", rules: emulator.Rules{IncludeDate: true}, run: createDetailsWithDate},
 
 	{name: "fetch_every_property", run: fetchEveryProperty},
 	{name: "fetch_signature_fields", run: fetchSignatureFields},
@@ -33,12 +35,14 @@ var cases = []struct {
 	{name: "list_stream_ends_at_limit", run: listStreamEndsAtLimit},
 	{name: "list_pages", run: listPages},
 	{name: "list_empty", run: listEmpty},
+	{name: "list_page_size_clamped", rules: emulator.Rules{ClampPageSize: true}, run: listPageSizeClamped},
 
 	{name: "update_push_approved", run: updatePushApproved},
 	{name: "update_push_denied", run: updatePushDenied},
 	{name: "update_push_forged", run: updatePushForged},
 	{name: "update_totp_right_code", run: updateTOTPRightCode},
 	{name: "update_totp_wrong_code", run: updateTOTPWrongCode},
+	{name: "update_totp_code_reused", rules: emulator.Rules{RefuseReusedCode: true}, run: updateTOTPCodeReused},
 	{name: "update_metadata", run: updateMetadata},
 
 	{name: "factor_push_life", run: factorPushLife},
@@ -48,6 +52,7 @@ var cases = []struct {
 	{name: "entity_list_pages", run: entityListPages},
 	{name: "notification_sent_again", run: notificationSentAgain},
 	{name: "access_token", run: accessToken},
+	{name: "api_key", run: apiKey},
 
 	{name: "error_20003_credentials", run: error20003},
 	{name: "error_20404_not_found", run: error20404},
@@ -58,6 +63,7 @@ var cases = []struct {
 	{name: "error_60306_names", run: error60306Names},
 	{name: "error_factor_parameters", run: errorFactorParameters},
 	{name: "error_60301_entity_exists", run: error60301},
+	{name: "error_60315_factor_count", run: error60315},
 	{name: "error_60317_factor_exists", run: error60317},
 	{name: "error_60318_unverified", run: error60318},
 	{name: "error_60322_responded", run: error60322},

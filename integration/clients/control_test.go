@@ -60,11 +60,7 @@ func (c *control) create(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	cl := newClock()
-	e, err := emulator.New(emulator.Config{Rules: rules, Now: cl.now})
-	if err == nil {
-		err = e.Start(c.t.Context())
-	}
+	e, cl, err := start(c.t.Context(), rules)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -77,6 +73,7 @@ func (c *control) create(w http.ResponseWriter, r *http.Request) {
 	c.json(w, map[string]string{
 		"id": id, "url": e.URL(), "service": service, "identity": identity,
 		"account": emulator.DefaultAccountSID, "token": emulator.DefaultAuthToken,
+		"keySID": keySID, "keySecret": keySecret,
 	})
 }
 

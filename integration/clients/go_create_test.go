@@ -131,6 +131,22 @@ func createAsInTheDocuments(w *world) {
 	}
 }
 
+// createHiddenDetailsAsText: twilio-go quotes a text, and the rule unwraps it.
+func createHiddenDetailsAsText(w *world) {
+	made := w.create((&verify.CreateChallengeParams{}).SetFactorSid(w.push().sid).SetDetailsMessage("m").
+		SetHiddenDetails(`{"ip":"10.0.0.1"}`))
+	if !equalJSON(made.HiddenDetails, map[string]string{"ip": "10.0.0.1"}) {
+		w.Errorf("hidden details %v", *made.HiddenDetails)
+	}
+}
+
+func createDetailsWithDate(w *world) {
+	made := w.create((&verify.CreateChallengeParams{}).SetFactorSid(w.push().sid).SetDetailsMessage("m"))
+	if details, _ := (*made.Details).(map[string]any); details["date"] != "2026-03-04T05:06:07Z" {
+		w.Errorf("details %v", details)
+	}
+}
+
 func fetchEveryProperty(w *world) {
 	f := w.push()
 	made := w.create((&verify.CreateChallengeParams{}).SetFactorSid(f.sid).SetDetailsMessage(fullMessage).

@@ -40,7 +40,7 @@ func (w *world) wantOther(err error, text string) {
 }
 
 func error20003(w *world) {
-	_, err := w.as("another0token").FetchChallenge(service, identity, "YC"+none)
+	_, err := w.as(emulator.DefaultAccountSID, "another0token").FetchChallenge(service, identity, "YC"+none)
 	w.wantRest(err, 401, 20003)
 }
 
@@ -221,6 +221,15 @@ func error60301(w *world) {
 	must(w, err)
 	_, err = w.api.CreateEntity(service, (&verify.CreateEntityParams{}).SetIdentity(strings.ToUpper(identity)))
 	w.wantRest(err, 409, 60301)
+}
+
+func error60315(w *world) {
+	for range 20 {
+		_, err := w.api.CreateNewFactor(service, identity, w.pushParams(newKey(w)))
+		must(w, err)
+	}
+	_, err := w.api.CreateNewFactor(service, identity, w.pushParams(newKey(w)))
+	w.wantRest(err, 400, 60315)
 }
 
 func error60317(w *world) {

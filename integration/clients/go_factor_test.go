@@ -139,7 +139,9 @@ func notificationSentAgain(w *world) {
 	}
 }
 
-// accessToken: an app that holds no credentials enrols with it.
+// accessToken: an app that holds no credentials enrols with it, for its own
+// identity alone. The app here is no twilio-go,
+// which sends no password with dashes.
 func accessToken(w *world) {
 	made, err := w.api.CreateAccessToken(service, (&verify.CreateAccessTokenParams{}).
 		SetIdentity(identity).SetFactorType("push").SetFactorFriendlyName("phone").SetTtl(300))
@@ -162,4 +164,15 @@ func accessToken(w *world) {
 	}
 	_, err = w.api.FetchAccessToken(service, "YK"+none)
 	w.wantRest(err, 404, 20404)
+}
+
+func apiKey(w *world) {
+	sid := w.ask(w.push())
+	got, err := w.as(keySID, keySecret).FetchChallenge(service, identity, sid)
+	must(w, err)
+	if *got.AccountSid != emulator.DefaultAccountSID {
+		w.Errorf("of account %s", *got.AccountSid)
+	}
+	_, err = w.as(keySID, "another0secret").FetchChallenge(service, identity, sid)
+	w.wantRest(err, 401, 20003)
 }

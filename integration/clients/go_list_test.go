@@ -174,3 +174,14 @@ func listEmpty(w *world) {
 		w.Errorf("%v", got)
 	}
 }
+
+func listPageSizeClamped(w *world) {
+	want := w.askMany(w.push(), 3)
+	if got := w.list((&verify.ListChallengeParams{}).SetPageSize(1001)); !slices.Equal(got, want) {
+		w.Errorf("%v, want %v", got, want)
+	}
+	page, err := w.api.PageChallenge(service, identity, (&verify.ListChallengeParams{}).SetPageSize(1001), "", "")
+	if must(w, err); page.Meta.PageSize != 1000 {
+		w.Errorf("%+v", page.Meta)
+	}
+}

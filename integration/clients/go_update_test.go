@@ -77,6 +77,19 @@ func updateTOTPWrongCode(w *world) {
 	}
 }
 
+func updateTOTPCodeReused(w *world) {
+	f := w.totp(0)
+	w.clock.move(time.Minute) // the code that verified the factor is none for a challenge
+	first, second := w.pendingTOTP(f), w.pendingTOTP(f)
+	_, err := w.answer(first, w.code(f))
+	must(w, err)
+	_, err = w.answer(second, w.code(f))
+	w.wantRest(err, 403, 60324)
+	w.clock.move(30 * time.Second)
+	_, err = w.answer(second, w.code(f))
+	must(w, err)
+}
+
 func updateMetadata(w *world) {
 	sid := w.ask(w.push())
 	w.clock.move(time.Second)

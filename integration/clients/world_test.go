@@ -50,15 +50,24 @@ func newClock() *clock {
 func (c *clock) now() time.Time        { return time.Unix(0, c.nanos.Load()).UTC() }
 func (c *clock) move(by time.Duration) { c.nanos.Add(int64(by)) }
 
-// start serves an emulator on a clock of its own.
-func start(t testing.TB, rules emulator.Rules) (*emulator.Emulator, *clock) {
-	t.Helper()
+// The API key of each world's account.
+var (
+	keySID    = "SK" + strings.Repeat("0c", 16)
+	keySecret = "thesecretofthekey"
+)
+
+// start serves an emulator on a clock of its own. It knows every parameter that
+// an official client sends, or refuses the call.
+func start(ctx context.Context, rules emulator.Rules) (*emulator.Emulator, *clock, error) {
 	c := newClock()
-	e, err := emulator.New(emulator.Config{Rules: rules, Now: c.now})
-	must(t, err)
-	must(t, e.Start(t.Context()))
-	t.Cleanup(func() { closeIt(t, e) })
-	return e, c
+	rules.RefuseUnknownParameters = true
+	e, err := emulator.New(emulator.Config{Rules: rules, Now: c.now, Accounts: []emulator.Account{{
+		SID: emulator.DefaultAccountSID, AuthToken: emulator.DefaultAuthToken, APIKeys: map[string]string{keySID: keySecret},
+	}}})
+	if err == nil {
+		err = e.Start(ctx)
+	}
+	return e, c, err
 }
 
 func closeIt(t testing.TB, e *emulator.Emulator) {
@@ -121,19 +130,21 @@ type world struct {
 
 func newWorld(t *testing.T, rules emulator.Rules) *world {
 	t.Helper()
-	e, c := start(t, rules)
+	e, c, err := start(t.Context(), rules)
+	must(t, err)
+	t.Cleanup(func() { closeIt(t, e) })
 	to, err := url.Parse(e.URL())
 	must(t, err)
 	w := &world{T: t, e: e, clock: c, seen: &observer{to: to, next: &http.Transport{}}}
 	t.Cleanup(w.seen.next.CloseIdleConnections)
-	w.api = w.as(emulator.DefaultAuthToken)
+	w.api = w.as(emulator.DefaultAccountSID, emulator.DefaultAuthToken)
 	return w
 }
 
-// as is the API for whoever has this auth token.
-func (w *world) as(token string) *verify.ApiService {
+// as is the API for whoever has these credentials.
+func (w *world) as(user, password string) *verify.ApiService {
 	w.rest = &client.Client{
-		Credentials: client.NewCredentials(emulator.DefaultAccountSID, token),
+		Credentials: client.NewCredentials(user, password),
 		HTTPClient:  &http.Client{Transport: w.seen},
 	}
 	w.rest.SetAccountSid(emulator.DefaultAccountSID)

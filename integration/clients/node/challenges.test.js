@@ -95,6 +95,17 @@ inWorld("create_as_in_the_documents", async (w) => {
   assert.deepEqual(data.hiddenDetails, { ip: "127.0.0.1" });
 });
 
+inWorld("create_hidden_details_as_text", async (w) => {
+  const hiddenDetails = '{"ip":"10.0.0.1"}'; // goes as it is
+  const made = await w.entity().challenges.create({ factorSid: (await w.push()).sid, "details.message": "m", hiddenDetails });
+  assert.deepEqual(made.hiddenDetails, { ip: "10.0.0.1" });
+}, { AcceptQuotedJSON: true });
+
+inWorld("create_details_with_date", async (w) => {
+  const made = await w.entity().challenges.create({ factorSid: (await w.push()).sid, "details.message": "m" });
+  assert.equal(made.details.date, "2026-03-04T05:06:07Z");
+}, { IncludeDate: true });
+
 inWorld("fetch_every_property", async (w) => {
   const f = await w.push();
   const made = await w.entity().challenges.create({ factorSid: f.sid, "details.message": message, "details.fields": fields, hiddenDetails: hidden });
@@ -231,6 +242,12 @@ inWorld("list_empty", async (w) => {
   assert.deepEqual(await w.entity().challenges.list(), []);
 });
 
+inWorld("list_page_size_clamped", async (w) => {
+  const want = await w.askMany(await w.push(), 3);
+  assert.deepEqual(sids(await w.entity().challenges.list({ limit: 1001 })), want); // sent as the page size
+  assert.equal(w.last().body.meta.page_size, 1000);
+}, { ClampPageSize: true });
+
 inWorld("update_push_approved", async (w) => {
   const f = await w.push();
   const sid = await w.ask(f);
@@ -277,6 +294,17 @@ inWorld("update_totp_wrong_code", async (w) => {
   await refused(w.entity().challenges(sid).update({ authPayload: await w.wrong(f) }), 403, 60324);
   assert.equal((await w.entity().challenges(sid).update({ authPayload: await w.code(f) })).status, "approved");
 });
+
+inWorld("update_totp_code_reused", async (w) => {
+  const f = await w.totp();
+  await w.move("1m"); // the code that verified the factor is none for a challenge
+  const challenges = w.entity().challenges;
+  const [first, second] = [await challenges.create({ factorSid: f.sid }), await challenges.create({ factorSid: f.sid })];
+  await challenges(first.sid).update({ authPayload: await w.code(f) });
+  await refused(challenges(second.sid).update({ authPayload: await w.code(f) }), 403, 60324);
+  await w.move("30s");
+  await challenges(second.sid).update({ authPayload: await w.code(f) });
+}, { RefuseReusedCode: true });
 
 inWorld("update_metadata", async (w) => {
   const sid = await w.ask(await w.push());

@@ -141,6 +141,11 @@ inWorld("error_60301_entity_exists", async (w) => {
   await refused(entities.create({ identity: w.identity.toUpperCase() }), 409, 60301);
 });
 
+inWorld("error_60315_factor_count", async (w) => {
+  for (let i = 0; i < 20; i++) await w.entity().newFactors.create(w.pushParams(newKeys()));
+  await refused(w.entity().newFactors.create(w.pushParams(newKeys())), 400, 60315);
+});
+
 inWorld("error_60317_factor_exists", async (w) => {
   const params = w.pushParams(newKeys());
   await w.entity().newFactors.create(params);

@@ -94,16 +94,23 @@ inWorld("notification_sent_again", async (w) => {
   assert.equal((await notifications.create()).ttl, 300);
 });
 
-// An app that holds no credentials enrols with it.
+// An app that holds no credentials enrols with it, for its own identity alone.
 inWorld("access_token", async (w) => {
   const tokens = w.client.verify.v2.services(w.service).accessTokens;
   const made = await tokens.create({ identity: w.identity, factorType: "push", factorFriendlyName: "phone", ttl: 300 });
   assert.deepEqual([made.ttl, made.entityIdentity, made.factorType, made.factorFriendlyName], [300, w.identity, "push", "phone"]);
   const got = await tokens(made.sid).fetch();
   assert.deepEqual(got.toJSON(), made.toJSON());
-  const app = w.as(made.token, { accountSid: w.account });
-  app.username = "token";
-  const enrolled = await app.verify.v2.services(w.service).entities(w.identity).newFactors.create(w.pushParams(newKeys()));
+  const app = w.with("token", made.token).verify.v2.services(w.service);
+  const enrolled = await app.entities(w.identity).newFactors.create(w.pushParams(newKeys()));
   assert.equal(enrolled.status, "unverified");
+  await refused(app.entities("another-user").newFactors.create(w.pushParams(newKeys())), 403, 60313);
   await refused(tokens("YK" + NONE).fetch(), 404, 20404);
+});
+
+inWorld("api_key", async (w) => {
+  const sid = await w.ask(await w.push());
+  const fetch = (client) => client.verify.v2.services(w.service).entities(w.identity).challenges(sid).fetch();
+  assert.equal((await fetch(w.with(w.keySID, w.keySecret))).accountSid, w.account);
+  await refused(fetch(w.with(w.keySID, "another0secret")), 401, 20003);
 });

@@ -25,7 +25,11 @@ class World {
 
   // as is the client of whoever has this auth token.
   as(token, options = {}) {
-    const client = twilio(this.account, token, options);
+    return this.with(this.account, token, options);
+  }
+
+  with(user, password, options = {}) {
+    const client = twilio(user, password, { accountSid: this.account, ...options });
     client.verify.baseUrl = this.url;
     return client;
   }

@@ -105,6 +105,18 @@ class Create(Case):
         self.assertEqual(challenge.details, {"message": message, "fields": fields})
         self.assertEqual(challenge.hidden_details, {"ip": "127.0.0.1"})
 
+    @rules(AcceptQuotedJSON=True)
+    def test_create_hidden_details_as_text(self):
+        made = self.w.entity().challenges.create(
+            factor_sid=self.w.push().sid, details_message="m", hidden_details='{"ip":"10.0.0.1"}'  # goes as it is
+        )
+        self.assertEqual(made.hidden_details, {"ip": "10.0.0.1"})
+
+    @rules(IncludeDate=True)
+    def test_create_details_with_date(self):
+        made = self.w.entity().challenges.create(factor_sid=self.w.push().sid, details_message="m")
+        self.assertEqual(made.details["date"], "2026-03-04T05:06:07Z")
+
 
 class Fetch(Case):
     def test_fetch_every_property(self):
@@ -230,6 +242,12 @@ class List(Case):
         self.w.push()
         self.assertEqual(self.w.entity().challenges.list(), [])
 
+    @rules(ClampPageSize=True)
+    def test_list_page_size_clamped(self):
+        want = self.w.ask_many(self.w.push(), 3)
+        self.assertEqual(sids(self.w.entity().challenges.list(limit=1001)), want)  # sent as the page size
+        self.assertEqual(self.w.last.json()["meta"]["page_size"], 1000)
+
 
 class Update(Case):
     def test_update_push_approved(self):
@@ -272,6 +290,17 @@ class Update(Case):
         challenge = self.w.entity().challenges(self.w.entity().challenges.create(factor_sid=f.sid).sid)
         self.refused(403, 60324, challenge.update, auth_payload=self.w.wrong(f))
         self.assertEqual(challenge.update(auth_payload=self.w.code(f)).status, "approved")
+
+    @rules(RefuseReusedCode=True)
+    def test_update_totp_code_reused(self):
+        f = self.w.totp()
+        self.w.move("1m")  # the code that verified the factor is none for a challenge
+        challenges = self.w.entity().challenges
+        first, second = (challenges.create(factor_sid=f.sid).sid for _ in range(2))
+        challenges(first).update(auth_payload=self.w.code(f))
+        self.refused(403, 60324, challenges(second).update, auth_payload=self.w.code(f))
+        self.w.move("30s")
+        challenges(second).update(auth_payload=self.w.code(f))
 
     def test_update_metadata(self):
         sid = self.w.ask(self.w.push())

@@ -148,6 +148,12 @@ class Errors(Case):
         self.w.entities().create(identity=self.w.identity)
         self.refused(409, 60301, self.w.entities().create, identity=self.w.identity.upper())
 
+    def test_error_60315_factor_count(self):
+        create = self.w.entity().new_factors.create
+        for _ in range(20):
+            create(**self.w.push_params(new_key()))
+        self.refused(400, 60315, create, **self.w.push_params(new_key()))
+
     def test_error_60317_factor_exists(self):
         params = self.w.push_params(new_key())
         self.w.entity().new_factors.create(**params)

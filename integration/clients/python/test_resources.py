@@ -1,8 +1,5 @@
 """What PyPI twilio makes of factors, entities, notifications and access tokens."""
 
-from twilio.http.http_client import TwilioHttpClient
-from twilio.rest import Client
-
 from world import NONE, Case, Factor, new_key, proof
 
 SECRET = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ"
@@ -88,7 +85,7 @@ class Resources(Case):
         self.assertEqual(notifications.create().ttl, 300)
 
     def test_access_token(self):
-        """An app that holds no credentials enrols with it."""
+        """An app that holds no credentials enrols with it, for its own identity alone."""
         tokens = self.w.client.verify.v2.services(self.w.service).access_tokens
         made = tokens.create(identity=self.w.identity, factor_type="push", factor_friendly_name="phone", ttl=300)
         self.assertEqual(
@@ -97,10 +94,16 @@ class Resources(Case):
         )
         got = tokens(made.sid).fetch()
         self.assertEqual((got.token, got.url, got.ttl, got.date_created), (made.token, made.url, made.ttl, made.date_created))
-        http = TwilioHttpClient()
-        self.addCleanup(http.session.close)
-        app = Client("token", made.token, account_sid=self.w.account, http_client=http)
-        app.verify.base_url = self.w.url
+        app = self.w.client_with("token", made.token)
         enrolled = self.w.entity(client=app).new_factors.create(**self.w.push_params(new_key()))
         self.assertEqual(enrolled.status, "unverified")
+        other = self.w.entity("another-user", client=app)
+        self.refused(403, 60313, other.new_factors.create, **self.w.push_params(new_key()))
         self.refused(404, 20404, tokens("YK" + NONE).fetch)
+
+    def test_api_key(self):
+        sid = self.w.ask(self.w.push())
+        key = self.w.client_with(self.w.keySID, self.w.keySecret)
+        self.assertEqual(self.w.entity(client=key).challenges(sid).fetch().account_sid, self.w.account)
+        other = self.w.client_with(self.w.keySID, "another0secret")
+        self.refused(401, 20003, self.w.entity(client=other).challenges(sid).fetch)

@@ -42,13 +42,16 @@ class World:
 
     def client_as(self, token, **options):
         """Returns the client of whoever has this auth token."""
+        return self.client_with(self.account, token, **options)
+
+    def client_with(self, user, password, **options):
 
         def keep(response, *args, **kwargs):
             self.last = response
 
         http = TwilioHttpClient(request_hooks={"response": keep}, **options)
         self.sessions.append(http.session)
-        client = Client(self.account, token, http_client=http)
+        client = Client(user, password, account_sid=self.account, http_client=http)
         client.verify.base_url = self.url
         return client
 
