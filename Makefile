@@ -163,7 +163,7 @@ interop: kafka-jars ## kcat and Kafka's console tools at our topics, on Apache K
 	go test ./integration/interop -count=1 -v -timeout 15m -args -interop
 
 .PHONY: clients
-clients: ## The suites of the official clients for Go, JavaScript and Python against the emulator (needs Node.js 20, Python 3 with pip)
+clients: ## The official clients for Go, JavaScript and Python run their suites against the emulator
 	.ci/clients $(RUN)
 
 .PHONY: faults

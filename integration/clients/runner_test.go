@@ -3,6 +3,7 @@ package clients
 import (
 	"bufio"
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,18 +57,27 @@ func (s suite) run(t *testing.T) {
 	cmd := exec.CommandContext(ctx, line[0], line[1:]...)
 	cmd.Env = append(own(os.Environ()), s.env(dir)...)
 	cmd.Env = append(cmd.Env, "CONTROL="+startControl(t))
-	out, err := cmd.StdoutPipe()
-	must(t, err)
-	cmd.Stderr = cmd.Stdout
-	must(t, cmd.Start())
+	cmd.WaitDelay = 10 * time.Second // a runner that is killed may leave processes with its output
+	out, in := io.Pipe()
+	cmd.Stdout, cmd.Stderr = in, in
 	passed := map[string]bool{}
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		t.Log(lines.Text())
-		if m := s.passed.FindStringSubmatch(lines.Text()); m != nil {
-			passed[m[1]] = true
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		lines := bufio.NewScanner(out)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			t.Log(lines.Text())
+			if m := s.passed.FindStringSubmatch(lines.Text()); m != nil {
+				passed[m[1]] = true
+			}
 		}
-	}
-	if err := cmd.Wait(); err != nil {
+		out.CloseWithError(lines.Err()) // where a line is too long, its writer hears of it
+	}()
+	err := cmd.Run()
+	in.Close()
+	<-read
+	if err != nil {
 		t.Errorf("%s: %v", strings.Join(line, " "), err)
 	}
 	for _, c := range cases {
