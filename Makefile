@@ -162,6 +162,10 @@ soak: kafka-jars ## Steady load for long, members come and go: memory and gorout
 interop: kafka-jars ## kcat and Kafka's console tools at our topics, on Apache Kafka (needs kcat)
 	go test ./integration/interop -count=1 -v -timeout 15m -args -interop
 
+.PHONY: clients
+clients: ## The official clients for Go, JavaScript and Python run their suites against the emulator
+	.ci/clients $(RUN)
+
 .PHONY: faults
 faults: kafka-jars ## Strike a cluster of three brokers, then count (FAULTS=all short leader-killed,full-stop...)
 	go test ./integration -run '^TestFaults$$' -count=1 -v -timeout 60m -args -faults=$(FAULTS)

@@ -48,6 +48,7 @@ var mayImport = map[string][]string{
 	"internal/architecture": {},
 	"internal/guards":       {},
 	"integration":           {},
+	"integration/clients":   {},
 	"integration/cluster":   {"connector/kafka", "internal/broker"},
 	"integration/interop":   {},
 	"integration/scale":     {},

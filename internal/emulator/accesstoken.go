@@ -11,6 +11,7 @@ import (
 type grant struct {
 	account, service, identity string
 	expires                    time.Time
+	view                       accessTokenView // without its URL, which is the caller's
 }
 
 // tokens holds the live access tokens. They last minutes, and expired ones go
@@ -27,10 +28,19 @@ func (t *tokens) find(token string, now time.Time) (grant, bool) {
 	return g, ok && now.Before(g.expires)
 }
 
-func (t *tokens) add(g grant, now time.Time) (token string) {
-	raw := make([]byte, 32)
-	_, _ = rand.Read(raw) // never fails
-	token = base64.RawURLEncoding.EncodeToString(raw)
+// bySID finds a live token by its own SID.
+func (t *tokens) bySID(sid string, now time.Time) (grant, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, g := range t.grants {
+		if g.view.SID == sid && now.Before(g.expires) {
+			return g, true
+		}
+	}
+	return grant{}, false
+}
+
+func (t *tokens) add(g grant, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for old, g := range t.grants {
@@ -38,8 +48,7 @@ func (t *tokens) add(g grant, now time.Time) (token string) {
 			delete(t.grants, old)
 		}
 	}
-	t.grants[token] = g
-	return token
+	t.grants[g.view.Token] = g
 }
 
 type accessTokenView struct {
@@ -68,11 +77,27 @@ func createAccessToken(x *exchange) (answer, *apiError) {
 		return answer{}, &apiError{status: 400, code: codeTokenInvalid, message: "Access Token parameters are invalid"}
 	}
 	now := x.e.cfg.Now()
-	token := x.e.tokens.add(grant{x.account.sid, x.route.service, identity, now.Add(time.Duration(ttl) * time.Second)}, now)
-	sid := newSID("YK")
-	return answer{status: 201, body: accessTokenView{
-		SID: sid, AccountSID: x.account.sid, ServiceSID: x.route.service, Identity: identity, FactorType: kindPush,
-		FriendlyName: name, Token: token, TTL: ttl, DateCreated: stamp(now),
-		URL: x.baseURL() + "/v2/Services/" + x.route.service + "/AccessTokens/" + sid,
-	}}, nil
+	raw := make([]byte, 32)
+	_, _ = rand.Read(raw) // never fails
+	g := grant{x.account.sid, x.route.service, identity, now.Add(time.Duration(ttl) * time.Second), accessTokenView{
+		SID: newSID("YK"), AccountSID: x.account.sid, ServiceSID: x.route.service, Identity: identity, FactorType: kindPush,
+		FriendlyName: name, Token: base64.RawURLEncoding.EncodeToString(raw), TTL: ttl, DateCreated: stamp(now),
+	}}
+	x.e.tokens.add(g, now)
+	return x.tokenAnswer(201, g), nil
+}
+
+// fetchAccessToken shows a token for as long as it is good.
+func fetchAccessToken(x *exchange) (answer, *apiError) {
+	g, ok := x.e.tokens.bySID(x.route.sid, x.e.cfg.Now())
+	if !ok || g.account != x.account.sid || g.service != x.route.service {
+		return answer{}, x.notFound(0)
+	}
+	return x.tokenAnswer(200, g), nil
+}
+
+func (x *exchange) tokenAnswer(status int, g grant) answer {
+	view := g.view
+	view.URL = x.baseURL() + "/v2/Services/" + g.service + "/AccessTokens/" + view.SID
+	return answer{status: status, body: view}
 }

@@ -248,6 +248,26 @@ func TestAccessTokens(t *testing.T) {
 	a.want(a.post(factors(identity), form), 401, 20003)
 }
 
+func TestFetchAccessToken(t *testing.T) {
+	c := newClock()
+	a := handled(t, emulator.Config{Now: c.now})
+	path := "/v2/Services/" + service + "/AccessTokens"
+	made := a.want(a.post(path, url.Values{"Identity": {identity}, "FactorType": {"push"}}), 201, 0)
+	sid := made.text("sid")
+	if got := a.want(a.get(made.text("url")), 200, 0); string(got.raw) != string(made.raw) {
+		t.Errorf("made %s, fetched %s", made.raw, got.raw)
+	}
+	a.want(a.get(path+"/YK"+noSID), 404, 20404)
+	a.want(a.get(path+"/YK12"), 400, 60306)
+	a.want(a.get(path+"/"+sid+"/more"), 404, 20404)
+	a.want(a.get("/v2/Services/VA"+noSID+"/AccessTokens/"+sid), 404, 20404)
+	a.want(a.post(path+"/"+sid, url.Values{}), 405, 20004)
+	c.move(time.Minute)
+	a.want(a.get(path+"/"+sid), 404, 20404)
+	a.user, a.pass = "token", made.text("token")
+	a.want(a.get(path+"/"+sid), 401, 20003)
+}
+
 func TestDeviceTokens(t *testing.T) {
 	c := newClock()
 	a := handled(t, emulator.Config{Now: c.now})

@@ -167,7 +167,13 @@ func (x *exchange) admit() *apiError {
 	if x.account.services != nil && !x.account.services[r.service] {
 		return x.notFound(0)
 	}
-	if r.place == placeEntities || r.place == placeAccessTokens {
+	switch r.place {
+	case placeEntities, placeAccessTokens:
+		return nil
+	case placeAccessToken:
+		if !isSID(r.sid, "YK") {
+			return invalid("Sid", "is not YK and 32 hex digits")
+		}
 		return nil
 	}
 	if !isIdentity(r.identity) {

@@ -27,6 +27,7 @@ const (
 	OperationListEntities       Operation = "list_entities"
 	OperationDeleteEntity       Operation = "delete_entity"
 	OperationCreateAccessToken  Operation = "create_access_token"
+	OperationFetchAccessToken   Operation = "fetch_access_token"
 	// OperationUnknown counts requests that no route or method takes.
 	OperationUnknown Operation = "unknown"
 )
@@ -53,6 +54,7 @@ const (
 	placeChallenge
 	placeNotifications
 	placeAccessTokens
+	placeAccessToken
 )
 
 // route is where a request goes.
@@ -60,7 +62,7 @@ type route struct {
 	place    place
 	service  string
 	identity string // as in the path, unescaped
-	sid      string // factor or challenge
+	sid      string // factor, challenge or access token
 }
 
 // endpoint carries a request out. A nil *apiError means that the answer holds.
@@ -102,6 +104,9 @@ func endpoints() map[place]map[string]endpoint {
 		placeAccessTokens: {
 			http.MethodPost: {OperationCreateAccessToken, createAccessToken},
 		},
+		placeAccessToken: {
+			http.MethodGet: {OperationFetchAccessToken, fetchAccessToken},
+		},
 	}
 }
 
@@ -113,8 +118,10 @@ func parseRoute(u *url.URL) route {
 	}
 	part := strings.Split(rest, "/")
 	r := route{service: part[0]}
-	if len(part) == 2 && part[1] == "AccessTokens" {
-		r.place = placeAccessTokens
+	if len(part) >= 2 && len(part) <= 3 && part[1] == "AccessTokens" {
+		if r.place = placeAccessTokens; len(part) == 3 {
+			r.place, r.sid = placeAccessToken, part[2]
+		}
 		return r
 	}
 	if len(part) < 2 || len(part) > 6 || part[1] != "Entities" {
