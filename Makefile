@@ -162,6 +162,14 @@ soak: kafka-jars ## Steady load for long, members come and go: memory and gorout
 interop: kafka-jars ## kcat and Kafka's console tools at our topics, on Apache Kafka (needs kcat)
 	go test ./integration/interop -count=1 -v -timeout 15m -args -interop
 
+.PHONY: browser
+browser: ## The page with virtual phones in headless Chromium (needs chromium)
+	go test ./integration/browser -count=1 -v -timeout 15m -args -browser.required
+
+.PHONY: screenshots
+screenshots: ## Take the documents' pictures of that page anew (needs chromium)
+	go test ./integration/browser -run '^TestDemo$$' -count=1 -v -timeout 5m -args -browser.required -browser.screenshots=$(CURDIR)/docs
+
 .PHONY: faults
 faults: kafka-jars ## Strike a cluster of three brokers, then count (FAULTS=all short leader-killed,full-stop...)
 	go test ./integration -run '^TestFaults$$' -count=1 -v -timeout 60m -args -faults=$(FAULTS)

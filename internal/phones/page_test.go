@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -137,9 +138,7 @@ func (w *world) press(sid, answer string) (int, map[string]string) {
 func (w *world) create(i int, message string, more url.Values) (sid string) {
 	w.t.Helper()
 	form := url.Values{"FactorSid": {w.phones[i].Device.Factor().SID}, "Details.Message": {message}}
-	for k, v := range more {
-		form[k] = v
-	}
+	maps.Copy(form, more)
 	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodPost,
 		w.api.URL()+"/v2/Services/"+emulator.DefaultServiceSID+"/Entities/"+w.phones[i].Identity+"/Challenges", strings.NewReader(form.Encode()))
 	w.must(err)

@@ -17,11 +17,7 @@ export function remaining(ms) {
     : `${minutes}:${two(seconds % 60)}`;
 }
 
-const words = {
-  approved: "Approved", denied: "Denied", expired: "Expired", gone: "Gone",
-  requested: "Requested", created: "Created", result: "Result", answered: "Answered",
-};
-
+// word shows a status, an outcome or a step, as in Approved.
 export function word(code) {
-  return words[code] ?? code;
+  return code.charAt(0).toUpperCase() + code.slice(1);
 }
