@@ -126,7 +126,9 @@ func (b *tab) await(what, expression string) {
 			b.t.Logf("the page shows: %s", b.text("body"))
 		}
 	}()
-	eventually(b.t, what, func() bool { return eval[bool](b, "(() => { try { return Boolean("+expression+") } catch { return false } })()") })
+	eventually(b.t, what, func() bool {
+		return eval[bool](b, "(() => { try { return Boolean("+expression+") } catch { return false } })()")
+	})
 }
 
 // text is what a person reads in the first element that fits.
