@@ -3,6 +3,7 @@ package phones
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -122,8 +123,8 @@ func (p *Page) press(ctx context.Context, sid, status string) *problem {
 	case e.Status == http.StatusNotFound:
 		p.book.gone(ph, sid)
 		return closed(statusGone)
-	case e.Code == device.CodeRefused:
-		return &problem{http.StatusBadGateway, "refused", e.Error()}
+	case e.Code == device.CodeRefused && e.Status/100 == 4 && e.Status != http.StatusTooManyRequests:
+		return &problem{http.StatusBadGateway, "refused", fmt.Sprintf("The API refuses the answer: %s (%d).", e.Message, e.APICode)}
 	default:
 		p.book.unreached(ph)
 		return &problem{http.StatusBadGateway, "away", "The API does not answer. Whether it has the answer is not known: look again in a moment."}

@@ -40,14 +40,32 @@ type world struct {
 	phones []phones.Phone
 	client *http.Client
 	clock  atomic.Int64 // nanoseconds that the API's clock is ahead
-	hook   atomic.Pointer[func(emulator.Operation, *http.Request)]
-	base   string
-	token  string
+
+	transport *transport
+	hook      atomic.Pointer[func(emulator.Operation, *http.Request)]
+	base      string
+	token     string
+}
+
+// transport can forge what the phones answer.
+type transport struct {
+	http.Transport
+	forge atomic.Bool
+}
+
+func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.forge.Load() && r.Method == http.MethodPost && strings.Contains(r.URL.Path, "/Challenges/") {
+		const forged = "AuthPayload=forged"
+		r = r.Clone(r.Context())
+		r.Body, r.ContentLength, r.GetBody = io.NopCloser(strings.NewReader(forged)), int64(len(forged)), nil
+	}
+	return t.Transport.RoundTrip(r)
 }
 
 func newWorld(t *testing.T, change func(*phones.Config)) *world {
 	t.Helper()
-	w := &world{t: t, client: &http.Client{Transport: &http.Transport{}, Timeout: patience}}
+	w := &world{t: t, transport: &transport{}}
+	w.client = &http.Client{Transport: w.transport, Timeout: patience}
 	now := func() time.Time { return time.Now().Add(time.Duration(w.clock.Load())) }
 	var err error
 	w.api, err = emulator.New(emulator.Config{Now: now, BeforeWork: func(op emulator.Operation, r *http.Request) {
@@ -350,18 +368,42 @@ func TestSeenElsewhere(t *testing.T) {
 // TestAway: an API that does not answer is told, and taken up again.
 func TestAway(t *testing.T) {
 	w := newWorld(t, nil)
+	for _, begin := range []func(){
+		func() { w.must(w.api.Outage(time.Hour)) },
+		func() {
+			res, err := w.client.Post(w.api.URL()+"/_emulator/outage?for=1h&kind=503", "", nil)
+			w.must(err)
+			_ = res.Body.Close()
+		},
+	} {
+		sid := w.create(0, "Sign in?", nil)
+		w.await("challenge", open(1))
+		begin()
+		code, answer := w.press(sid, "approved")
+		if code != http.StatusBadGateway || answer["code"] != "away" {
+			t.Errorf("%d %v", code, answer)
+		}
+		w.await("away", func(v view) bool { return v.Phones[0].Away && len(v.Phones[0].Open) == 1 })
+		w.api.EndOutage()
+		w.await("back", func(v view) bool { return !v.Phones[0].Away })
+		if code, answer := w.press(sid, "approved"); code != 200 {
+			t.Errorf("%d %v", code, answer)
+		}
+	}
+}
+
+// TestRefused: what the API says of an answer that it does not take is passed on.
+func TestRefused(t *testing.T) {
+	w := newWorld(t, nil)
 	sid := w.create(0, "Sign in?", nil)
 	w.await("challenge", open(1))
-	w.must(w.api.Outage(time.Hour))
+	w.transport.forge.Store(true)
 	code, answer := w.press(sid, "approved")
-	if code != http.StatusBadGateway || answer["code"] != "away" {
+	if code != http.StatusBadGateway || answer["code"] != "refused" || !strings.Contains(answer["error"], "(60324)") {
 		t.Errorf("%d %v", code, answer)
 	}
-	w.await("away", func(v view) bool { return v.Phones[0].Away && len(v.Phones[0].Open) == 1 })
-	w.api.EndOutage()
-	w.await("back", func(v view) bool { return !v.Phones[0].Away })
-	if code, answer := w.press(sid, "approved"); code != 200 {
-		t.Errorf("%d %v", code, answer)
+	if c, err := w.phones[0].Device.Fetch(t.Context(), sid); err != nil || c.Status != "pending" {
+		t.Errorf("%+v, %v", c, err)
 	}
 }
 

@@ -154,6 +154,8 @@ export function showFlow(root, flows, kinds) {
   arrange(root, flows, (f) => f.id, buildFlow, (el, flow) => {
     say(el.parts.what, flow.message || "A challenge");
     const done = new Map(flow.steps.map((step) => [step.kind, step]));
+    const outcome = done.get("result")?.text;
+    const over = outcome && !done.has("created") && !["succeeded", "adopted"].includes(outcome);
     const steps = kinds.map((kind) => done.get(kind) ?? { kind });
     arrange(el.parts.steps, steps, (s) => s.kind, (s) => {
       const item = make("li", "", {}, make("span", "name"), make("span", "at"));
@@ -164,7 +166,7 @@ export function showFlow(root, flows, kinds) {
       item.dataset.text = s.text ?? "";
       const [name, at] = item.children;
       say(name, s.text ? word(s.text) : word(s.kind));
-      say(at, s.at ? clock(s.at) : "not yet");
+      say(at, s.at ? clock(s.at) : over ? "no" : "not yet");
     });
   });
 }
