@@ -66,9 +66,10 @@ func (d *demo) progress() *progress {
 	w := st.world
 	api := w.api.Stats()
 	approved, denied := w.answers()
+	asked := d.askedInPage()
 	p := &progress{
 		Elapsed: time.Since(d.began), Phase: fmt.Sprint(st.phase.Load()), Seed: d.opts.Seed,
-		Total: len(d.steps), Sent: int(st.feed.sent.Load()),
+		Total: len(d.steps) + asked, Sent: int(st.feed.sent.Load()) + asked,
 		Calls: w.apiCalls(), Creates: int(api.Creates), InFlight: int(api.Concurrent),
 		Approved: approved, Denied: denied, Ignored: w.phones.ignored.Load(),
 		Status: w.host.supervisor.Status(), PID: int(w.host.pid.Load()), Restarts: w.host.supervisor.Restarts(),
