@@ -166,6 +166,14 @@ interop: kafka-jars ## kcat and Kafka's console tools at our topics, on Apache K
 clients: ## The official clients for Go, JavaScript and Python run their suites against the emulator
 	.ci/clients $(RUN)
 
+.PHONY: browser
+browser: ## The page with virtual phones in headless Chromium (needs chromium)
+	go test ./integration/browser -count=1 -v -timeout 15m -args -browser.required
+
+.PHONY: screenshots
+screenshots: ## Take the documents' pictures of that page anew (needs chromium)
+	go test ./integration/browser -run '^TestDemo$$' -count=1 -v -timeout 5m -args -browser.required -browser.screenshots=$(CURDIR)/docs
+
 .PHONY: faults
 faults: kafka-jars ## Strike a cluster of three brokers, then count (FAULTS=all short leader-killed,full-stop...)
 	go test ./integration -run '^TestFaults$$' -count=1 -v -timeout 60m -args -faults=$(FAULTS)

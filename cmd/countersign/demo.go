@@ -28,6 +28,7 @@ type demoFlags struct {
 	seed     uint64
 	keep     bool
 	json     bool
+	web      webFlag
 }
 
 func demoCommand() *cobra.Command {
@@ -53,6 +54,11 @@ breaker opens, intake pauses, and goes on afterwards.
 
 The same --seed and --requests give the same stream.
 
+--web serves a page on loopback with two more virtual phones, on which nobody
+decides but you: challenges wait there with buttons to approve and deny, and a
+form sends further requests to the topic. It stays up until Ctrl-C, and counts
+what came from the page with the rest.
+
 Ctrl-C stops sending, drains the plugin and counts all the same; a second one
 gives up.
 
@@ -61,7 +67,8 @@ kept; 1 otherwise; 2 wrong usage.`,
 		Example: `  countersign demo
   countersign demo --faults --outage 20s
   countersign demo --requests 2000 --rate 200 --json
-  countersign demo --keep`,
+  countersign demo --keep
+  countersign demo --web`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
@@ -72,6 +79,7 @@ kept; 1 otherwise; 2 wrong usage.`,
 	fl.DurationVar(&f.outage, "outage", 0, "make the API unreachable for that `duration`, from the middle on")
 	fl.Uint64Var(&f.seed, "seed", 1, "decides the stream")
 	fl.BoolVar(&f.keep, "keep", false, "stay up until Ctrl-C, and say how to connect with other tools")
+	f.web.register(fl, "127.0.0.1:0")
 	fl.BoolVar(&f.json, "json", false, "print one JSON summary; the progress goes to stderr")
 	return cmd
 }
@@ -107,12 +115,15 @@ func (f demoFlags) options(cmd *cobra.Command) (demo.Options, error) {
 	if f.rate <= 0 {
 		return demo.Options{}, usagef("--rate must be above 0")
 	}
+	if err := f.web.check(false); err != nil {
+		return demo.Options{}, err
+	}
 	self, err := os.Executable()
 	if err != nil {
 		return demo.Options{}, fmt.Errorf("this binary's own path: %w", err)
 	}
 	opts := demo.Options{
-		Requests: f.requests, Rate: f.rate, Seed: f.seed, Faults: f.faults, Outage: f.outage, Keep: f.keep,
+		Requests: f.requests, Rate: f.rate, Seed: f.seed, Faults: f.faults, Outage: f.outage, Keep: f.keep, Web: f.web.addr,
 		Plugin: demo.Plugin{Path: self, Args: []string{"plugin"}}, Out: cmd.OutOrStdout(),
 	}
 	if f.json {

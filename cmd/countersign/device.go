@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/url"
 	"os"
 	"strings"
@@ -114,10 +113,6 @@ func (f deviceFlags) run(cmd *cobra.Command) error {
 	return f.ring(ctx, cmd, cfg)
 }
 
-func isLoopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
-}
-
 // config checks the flags.
 func (f deviceFlags) config() (device.Config, error) {
 	cfg := device.Config{
@@ -125,7 +120,7 @@ func (f deviceFlags) config() (device.Config, error) {
 		Username: cmp.Or(f.username, os.Getenv("EMULATOR_ACCOUNT_SID")), Password: os.Getenv("EMULATOR_AUTH_TOKEN"),
 	}
 	u, err := url.Parse(f.baseURL)
-	here := err == nil && isLoopback(u.Hostname())
+	here := err == nil && isThisMachine(u.Hostname())
 	switch {
 	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
 		return cfg, usagef("--base-url must be an http or https URL")

@@ -6,6 +6,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,6 +33,7 @@ type emulatorFlags struct {
 	faults    faultFlags
 	push      []string
 	totp      []string
+	web       webFlag
 
 	outage, outageAfter time.Duration
 }
@@ -48,7 +50,9 @@ keeping.
 
 Factors are enrolled by its HTTP API as a device would, or at the start with
 --push-factor and --totp-factor. Challenges for such a push factor stay pending
-until they expire, because no device holds its key.
+until they expire, because no device holds its key, unless --web serves a page
+on which the factor is a virtual phone with buttons to approve and deny. Without
+--push-factor the page has one phone, of ` + webIdentity + `.
 
 --outage makes it unreachable once, in good order. Faults are injected by rate,
 from flags, from a JSON file, or while it runs:
@@ -64,6 +68,9 @@ drops them. It takes loopback addresses only, unless --listen-any says otherwise
 Exit codes: 0 ended in order, 1 otherwise, 2 wrong usage.`,
 		Example: `  countersign emulator --push-factor customer-0001
 
+  # With a phone in the browser, and another terminal to ring it:
+  countersign emulator --web --push-factor customer-0001
+
   # A slow and unreliable API:
   countersign emulator --latency 20ms-200ms --throttle-rate 0.05 --server-error-rate 0.02
 
@@ -73,6 +80,7 @@ Exit codes: 0 ended in order, 1 otherwise, 2 wrong usage.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return f.run(cmd) },
 	}
 	f.log.register(cmd)
+	f.web.register(cmd.Flags(), "127.0.0.1:4011")
 	f.listen.register(cmd, "127.0.0.1:4010", "`address` to serve on; port 0 takes a free one")
 	fl := cmd.Flags()
 	fl.StringVar(&f.url, "public-url", "", "what URLs in answers begin with (default: http:// and the address)")
@@ -96,7 +104,7 @@ func (f emulatorFlags) run(cmd *cobra.Command) error {
 	if f.listen.addr == "" {
 		return usagef("--listen is empty")
 	}
-	if err := f.listen.check(); err != nil {
+	if err := errors.Join(f.listen.check(), f.web.check(f.listen.anywhere)); err != nil {
 		return err
 	}
 	account, err := f.account()
@@ -122,17 +130,21 @@ func (f emulatorFlags) run(cmd *cobra.Command) error {
 	if err := api.Start(signals.abort); err != nil {
 		return err
 	}
-	greet(cmd.OutOrStdout(), api.URL(), account, factors)
-	if err := f.wait(signals.drain, api, log); err != nil {
-		return err
+	page, err := f.web.servePhones(signals.abort, api, factors)
+	if err == nil {
+		greet(cmd.OutOrStdout(), api.URL(), account, factors, page.url())
+		err = f.wait(signals.drain, api, log)
+		page.close(signals.abort)
 	}
 	ctx, cancel := context.WithTimeout(signals.abort, emulatorClose)
 	defer cancel()
-	if err := api.Close(ctx); err != nil {
-		return fmt.Errorf("calls under way were dropped: %w", err)
+	if closeErr := api.Close(ctx); err == nil && closeErr != nil {
+		err = fmt.Errorf("calls under way were dropped: %w", closeErr)
 	}
-	log.Info("ended in order")
-	return nil
+	if err == nil {
+		log.Info("ended in order")
+	}
+	return err
 }
 
 // wait is until the emulator shall end, with the outage in between.
@@ -176,10 +188,20 @@ func (f emulatorFlags) account() (emulator.Account, error) {
 	return a, nil
 }
 
+// enrolled is a factor of the flags.
+type enrolled struct {
+	emulator.Factor
+	key *ecdsa.PrivateKey // of its device; nil: it is none
+}
+
 // enrol adds the factors of the flags.
-func (f emulatorFlags) enrol(api *emulator.Emulator) ([]emulator.Factor, error) {
-	var all []emulator.Factor
-	for _, identity := range f.push {
+func (f emulatorFlags) enrol(api *emulator.Emulator) ([]enrolled, error) {
+	var all []enrolled
+	push := f.push
+	if len(push) == 0 && f.web.addr != "" {
+		push = []string{webIdentity}
+	}
+	for _, identity := range push {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			return nil, err
@@ -188,7 +210,7 @@ func (f emulatorFlags) enrol(api *emulator.Emulator) ([]emulator.Factor, error) 
 		if err != nil {
 			return nil, usagef("--push-factor %s: %w", identity, err)
 		}
-		all = append(all, factor)
+		all = append(all, enrolled{Factor: factor, key: key})
 	}
 	for _, entry := range f.totp {
 		identity, secret, ok := strings.Cut(entry, "=")
@@ -199,13 +221,13 @@ func (f emulatorFlags) enrol(api *emulator.Emulator) ([]emulator.Factor, error) 
 		if err != nil {
 			return nil, usagef("--totp-factor %s: %w", identity, err)
 		}
-		all = append(all, factor)
+		all = append(all, enrolled{Factor: factor})
 	}
 	return all, nil
 }
 
 // greet says how to connect. The default token is no secret: it is in the help.
-func greet(w io.Writer, url string, a emulator.Account, factors []emulator.Factor) {
+func greet(w io.Writer, url string, a emulator.Account, factors []enrolled, page string) {
 	token := "as given"
 	if a.AuthToken == emulator.DefaultAuthToken {
 		token = a.AuthToken
@@ -214,9 +236,12 @@ func greet(w io.Writer, url string, a emulator.Account, factors []emulator.Facto
 		url, a.SID, token, emulator.DefaultServiceSID)
 	for _, factor := range factors {
 		kind := "push"
-		if factor.Secret != "" {
+		if factor.key == nil {
 			kind = "totp"
 		}
 		_, _ = fmt.Fprintf(w, "factor_sid   %s (%s) identity %s\n", factor.SID, kind, factor.Identity)
+	}
+	if page != "" {
+		_, _ = fmt.Fprintf(w, "web          %s\n", page)
 	}
 }

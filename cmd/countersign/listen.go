@@ -48,16 +48,26 @@ func (f listenFlags) check() error {
 	if f.addr == "" {
 		return nil
 	}
-	host, _, err := net.SplitHostPort(f.addr)
+	local, err := isLoopback(f.addr)
 	if err != nil {
 		return usagef("--listen must be host:port, as in 127.0.0.1:8080")
 	}
-	ip := net.ParseIP(host)
-	if f.anywhere || host == "localhost" || ip != nil && ip.IsLoopback() {
+	if local || f.anywhere {
 		return nil
 	}
 	return usagef("--listen %s can be reached from other machines; add --listen-any if that is meant", f.addr)
 }
+
+// isLoopback reports whether nobody else can reach host:port.
+func isLoopback(addr string) (bool, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false, err
+	}
+	return isThisMachine(host), nil
+}
+
+func isThisMachine(host string) bool { return host == "localhost" || net.ParseIP(host).IsLoopback() }
 
 // observed is what the listener shows.
 type observed struct {

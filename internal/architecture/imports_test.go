@@ -44,18 +44,20 @@ var mayImport = map[string][]string{
 	"internal/broker":       {},
 	"internal/device":       {"internal/secret"},
 	"internal/emulator":     {"internal/secret"},
-	"internal/demo":         {"connector", "connector/kafka", "internal/broker", "internal/device", "internal/emulator", "plugin", "schemas"},
+	"internal/phones":       {"internal/device", "internal/emulator"},
+	"internal/demo":         {"connector", "connector/kafka", "internal/broker", "internal/device", "internal/emulator", "internal/phones", "plugin", "schemas"},
 	"internal/architecture": {},
 	"internal/guards":       {},
 	"integration":           {},
 	"integration/clients":   {},
+	"integration/browser":   {},
 	"integration/cluster":   {"connector/kafka", "internal/broker"},
 	"integration/interop":   {},
 	"integration/scale":     {},
 	"integration/compose":   {},
 
 	"cmd/countersign": {
-		"connector", "connector/kafka", "connector/redrive", "internal/broker", "internal/demo", "internal/device", "internal/emulator", "internal/secret", "internal/tracing", "plugin", "schemas",
+		"connector", "connector/kafka", "connector/redrive", "internal/broker", "internal/demo", "internal/device", "internal/emulator", "internal/phones", "internal/secret", "internal/tracing", "plugin", "schemas",
 	},
 	"cmd/countersign-plugin": {"plugin"},
 }
@@ -83,10 +85,11 @@ var speakers = map[string][]string{
 	"google.golang.org/protobuf": {"plugin", "plugin/pluginpb"},
 	"net/http": {
 		"cmd/countersign", "connector/challenge", "connector/challenge/internal/wire", "connector/challenge/read",
-		"internal/benchkafka", "internal/demo", "internal/device", "internal/emulator",
+		"internal/benchkafka", "internal/demo", "internal/device", "internal/emulator", "internal/phones",
 	},
 
 	// The tests' own tools and judges are no part of the product.
+	"github.com/chromedp":        {},
 	"github.com/golang-jwt":      {},
 	"github.com/santhosh-tekuri": {},
 	"github.com/twilio":          {},
@@ -104,7 +107,7 @@ var neverReaches = map[string][]string{
 	"connector/kafka":          {module + "connector/challenge", module + "ratelimit", "net/http"},
 	"connector":                {"go.opentelemetry.io/otel/sdk", "google.golang.org/grpc", "github.com/hashicorp/go-plugin", module + "plugin"},
 	// The binary that a host loads carries nothing that plays a part in a demo.
-	"cmd/countersign-plugin": {"github.com/twmb/franz-go", module + "internal/emulator", module + "internal/broker", module + "internal/demo", "github.com/spf13/cobra", "github.com/testcontainers", "github.com/moby"},
+	"cmd/countersign-plugin": {"github.com/twmb/franz-go", module + "internal/emulator", module + "internal/broker", module + "internal/demo", module + "internal/phones", "github.com/spf13/cobra", "github.com/testcontainers", "github.com/moby"},
 	// The containers are the tests'.
 	"cmd/countersign": {"github.com/testcontainers", "github.com/moby", module + "integration/cluster"},
 }

@@ -43,11 +43,12 @@ const countTimeout = 30 * time.Second
 // summary is everything but what is counted in the topics.
 func (d *demo) summary(w *world) *Summary {
 	st := w.host.supervisor.Status()
+	approved, denied := w.answers()
 	return &Summary{
 		Calls:   w.apiCalls(),
 		Retries: st.Counters.Retries, Breaker: breakerOf(st), BreakerOpens: st.Counters.BreakerOpens,
 		P50: toMilliseconds(st.Latency.P50), P99: toMilliseconds(st.Latency.P99),
-		Approved: w.phones.approved.Load(), Denied: w.phones.denied.Load(), Ignored: w.phones.ignored.Load(),
+		Approved: approved, Denied: denied, Ignored: w.phones.ignored.Load(),
 		PID: os.Getpid(), PluginPID: int(w.host.pid.Load()), PluginRestarts: w.host.supervisor.Restarts(),
 		Seed: d.opts.Seed, ElapsedMS: time.Since(d.began).Milliseconds(),
 	}
@@ -64,11 +65,13 @@ func (d *demo) progress() *progress {
 	}
 	w := st.world
 	api := w.api.Stats()
+	approved, denied := w.answers()
+	asked := d.askedInPage()
 	p := &progress{
 		Elapsed: time.Since(d.began), Phase: fmt.Sprint(st.phase.Load()), Seed: d.opts.Seed,
-		Total: len(d.steps), Sent: int(st.feed.sent.Load()),
+		Total: len(d.steps) + asked, Sent: int(st.feed.sent.Load()) + asked,
 		Calls: w.apiCalls(), Creates: int(api.Creates), InFlight: int(api.Concurrent),
-		Approved: w.phones.approved.Load(), Denied: w.phones.denied.Load(), Ignored: w.phones.ignored.Load(),
+		Approved: approved, Denied: denied, Ignored: w.phones.ignored.Load(),
 		Status: w.host.supervisor.Status(), PID: int(w.host.pid.Load()), Restarts: w.host.supervisor.Restarts(),
 	}
 	p.Answers, p.Outcomes, p.Letters = d.known.tally()

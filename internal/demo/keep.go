@@ -58,6 +58,9 @@ func connecting(w *world) string {
 		broker, emulator.DefaultServiceSID, who.identity, who.phone.Factor().SID)
 	line("  curl %s/_emulator/stats", w.api.URL())
 	line("  curl -X POST '%s/_emulator/outage?for=10s&kind=graceful'", w.api.URL())
+	if w.web != nil {
+		line("Phones to press in a browser: %s", w.web.page.URL())
+	}
 	line("Ctrl-C ends it.")
 	return b.String()
 }

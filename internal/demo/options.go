@@ -43,6 +43,9 @@ type Options struct {
 	// Keep stays up, after the stream has been answered, until the context
 	// ends, and says how to connect with other tools.
 	Keep bool
+	// Web is host:port of a page with virtual phones on which people decide,
+	// beside the stream's own. It implies Keep. Empty: there is no page.
+	Web string
 
 	// Plugin is the binary that is started as the plugin.
 	Plugin Plugin
@@ -95,6 +98,7 @@ func (o Options) withDefaults() Options {
 			o.Deadline += time.Duration(o.Requests) * 60 * time.Millisecond
 		}
 	}
+	o.Keep = o.Keep || o.Web != ""
 	if o.Out == nil {
 		o.Out = io.Discard
 	}

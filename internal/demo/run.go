@@ -69,13 +69,19 @@ func (d *demo) play(ctx context.Context, w *world) (*Summary, error) {
 	defer helpers.Wait()
 	defer stopReading()
 	helpers.Go(func() { d.known.follow(reading, w.kafka, demoTopics) })
+	if w.web != nil {
+		helpers.Go(func() { w.web.follow(reading, w.kafka, demoTopics) })
+	}
 	lastRing, phonesDown := make(chan struct{}), make(chan struct{})
 	helpers.Go(func() { defer close(phonesDown); w.phones.run(ringing, lastRing) })
 	working, stopWorking := context.WithCancelCause(reading)
 	defer stopWorking(nil)
 	helpers.Go(func() { d.guard(reading, w.host, stopWorking) })
 
-	err := d.stream(ctx, working, st.feed)
+	err := w.ringFirst(ctx)
+	if err == nil {
+		err = d.stream(ctx, working, st.feed)
+	}
 	if err == nil && d.opts.Keep && ctx.Err() == nil {
 		err = d.keep(ctx, working, w)
 	}
@@ -171,7 +177,7 @@ func (d *demo) stream(ctx, working context.Context, f *feed) error {
 
 // answers waits until everything that was sent has its answer, or ctx has ended.
 func (d *demo) answers(ctx context.Context, f *feed) error {
-	for d.known.count() < int(f.sent.Load()) {
+	for d.known.count() < int(f.sent.Load())+d.askedInPage() {
 		select {
 		case <-d.known.changed:
 		case <-ctx.Done():

@@ -33,13 +33,19 @@ func newTracker() *tracker {
 // follow reads both topics until ctx ends and returns once nothing of it is
 // left. An error that waiting can't mend shows in err.
 func (t *tracker) follow(ctx context.Context, client *kafka.Client, names topics) {
+	followTopics(ctx, client, map[string]func(kafka.Record){names.results: t.result, names.letters: t.letter}, t.fail)
+}
+
+// followTopics reads topics from their starts until ctx ends and returns once
+// nothing of it is left. fail is told of what ends a reader earlier.
+func followTopics(ctx context.Context, client *kafka.Client, takes map[string]func(kafka.Record), fail func(error)) {
 	var readers sync.WaitGroup
-	for topic, take := range map[string]func(kafka.Record){names.results: t.result, names.letters: t.letter} {
+	for topic, take := range takes {
 		for p := range partitions {
 			readers.Go(func() {
 				for rec, err := range client.Follow(ctx, topic, p, 0) {
 					if err != nil {
-						t.fail(fmt.Errorf("demo: follow %s: %w", topic, err))
+						fail(fmt.Errorf("demo: follow %s: %w", topic, err))
 						return
 					}
 					take(rec)

@@ -25,16 +25,17 @@ type world struct {
 	people []*person
 	phones *phones
 	host   *host
+	web    *web // nil: there is no page
 }
 
-// startWorld starts broker, API, devices and host, in this order, and makes a
-// note of each. They outlive ctx and end with stop, which must be called also
+// startWorld starts broker, API, devices, host and page, in this order, and makes
+// a note of each. They outlive ctx and end with stop, which must be called also
 // after an error.
 func startWorld(ctx context.Context, o Options, s *screen) (*world, error) {
 	w := &world{opts: o, http: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: enrolAtOnce, IdleConnTimeout: time.Minute}, Timeout: callTimeout,
 	}}
-	for _, start := range []func(context.Context, *screen) error{w.startBroker, w.startAPI, w.enrol, w.startHost} {
+	for _, start := range []func(context.Context, *screen) error{w.startBroker, w.startAPI, w.enrol, w.startHost, w.startWeb} {
 		if err := ctx.Err(); err != nil {
 			return w, err
 		}
@@ -115,6 +116,9 @@ func (w *world) stopHost() error {
 // stop ends what still runs, in the reverse order of the start.
 func (w *world) stop(ctx context.Context) error {
 	var errs []error
+	if w.web != nil {
+		errs = append(errs, w.web.page.Close(context.WithoutCancel(ctx)))
+	}
 	_ = w.stopHost() // whoever waited for the plugin has its error
 	w.http.CloseIdleConnections()
 	if w.api != nil {
