@@ -32,6 +32,7 @@ type emulatorFlags struct {
 	faults    faultFlags
 	push      []string
 	totp      []string
+	passkeys  []string
 
 	outage, outageAfter time.Duration
 }
@@ -47,8 +48,8 @@ memory. It is meant for tests and demonstrations, and holds no secrets worth
 keeping.
 
 Factors are enrolled by its HTTP API as a device would, or at the start with
---push-factor and --totp-factor. Challenges for such a push factor stay pending
-until they expire, because no device holds its key.
+--push-factor, --totp-factor and --passkeys-factor. Challenges for such a push
+or passkeys factor stay pending until they expire: no device holds its key.
 
 --outage makes it unreachable once, in good order. Faults are injected by rate,
 from flags, from a JSON file, or while it runs:
@@ -81,6 +82,7 @@ Exit codes: 0 ended in order, 1 otherwise, 2 wrong usage.`,
 	fl.StringVar(&f.tokenFile, "auth-token-file", "", "`file` that holds it instead; made, with a random token, where there is none")
 	fl.StringArrayVar(&f.push, "push-factor", nil, "enrol a push factor for this `identity`; repeatable")
 	fl.StringArrayVar(&f.totp, "totp-factor", nil, "enrol a TOTP factor, as `identity=BASE32SECRET`; repeatable")
+	fl.StringArrayVar(&f.passkeys, "passkeys-factor", nil, "enrol a passkeys factor for this `identity`; repeatable")
 	fl.Uint64Var(&f.seed, "seed", 1, "decides which calls the rates hit")
 	fl.DurationVar(&f.outage, "outage", 0, "once, be unreachable for that long, in order: no call is left in doubt")
 	fl.DurationVar(&f.outageAfter, "outage-after", 10*time.Second, "when, from the start")
@@ -201,6 +203,13 @@ func (f emulatorFlags) enrol(api *emulator.Emulator) ([]emulator.Factor, error) 
 		}
 		all = append(all, factor)
 	}
+	for _, identity := range f.passkeys {
+		factor, err := api.AddPasskeysFactor(identity)
+		if err != nil {
+			return nil, usagef("--passkeys-factor %s: %w", identity, err)
+		}
+		all = append(all, factor)
+	}
 	return all, nil
 }
 
@@ -213,10 +222,6 @@ func greet(w io.Writer, url string, a emulator.Account, factors []emulator.Facto
 	_, _ = fmt.Fprintf(w, "base_url     %s\naccount_sid  %s\nauth_token   %s\nservice_sid  %s (or any other)\n",
 		url, a.SID, token, emulator.DefaultServiceSID)
 	for _, factor := range factors {
-		kind := "push"
-		if factor.Secret != "" {
-			kind = "totp"
-		}
-		_, _ = fmt.Fprintf(w, "factor_sid   %s (%s) identity %s\n", factor.SID, kind, factor.Identity)
+		_, _ = fmt.Fprintf(w, "factor_sid   %s (%s) identity %s\n", factor.SID, factor.Type, factor.Identity)
 	}
 }

@@ -20,10 +20,11 @@ func (c *command) field(t *testing.T, name string) string {
 }
 
 func TestEmulatorServesUntilItIsAskedToEnd(t *testing.T) {
-	e := start(t, "emulator", "--listen", "127.0.0.1:0", "--push-factor", testIdentity, "--totp-factor", "customer-0002=GEZDGNBVGY3TQOJQ")
+	e := start(t, "emulator", "--listen", "127.0.0.1:0", "--push-factor", testIdentity, "--totp-factor", "customer-0002=GEZDGNBVGY3TQOJQ",
+		"--passkeys-factor", "customer-0003")
 	base := e.field(t, "base_url")
 	form := url.Values{"FactorSid": {e.field(t, "(push) identity "+testIdentity)}, "Details.Message": {"Sign in?"}}
-	if !strings.Contains(e.out.line(t, "(totp)"), "customer-0002") || strings.Contains(e.out.String(), "GEZDGNBVGY3TQOJQ") {
+	if !strings.Contains(e.out.line(t, "(totp)"), "customer-0002") || !strings.Contains(e.out.line(t, "(passkeys)"), "customer-0003") || strings.Contains(e.out.String(), "GEZDGNBVGY3TQOJQ") {
 		t.Errorf("the factors: %s", e.out)
 	}
 	post := func(token string) int {
@@ -162,6 +163,7 @@ func TestEmulatorRefuses(t *testing.T) {
 		"late backwards":    {[]string{"--late", "2s-1s"}, "late_max"},
 		"latency backwards": {[]string{"--latency", "20ms-10ms"}, "latency.max"},
 		"identity":          {[]string{"--push-factor", "x"}, "--push-factor x"},
+		"passkeys identity": {[]string{"--passkeys-factor", "x"}, "--passkeys-factor x"},
 		"secret":            {[]string{"--totp-factor", "customer-0001=!"}, "Base32"},
 		"no secret":         {[]string{"--totp-factor", "customer-0001"}, "identity=BASE32SECRET"},
 		"account":           {[]string{"--account-sid", "nobody", "--auth-token", testToken}, "nobody"},

@@ -18,6 +18,7 @@ const (
 	codeUnavailable      = 20503
 	codeEntityExists     = 60301
 	codeTokenInvalid     = 60305
+	codeNoSupport        = 60204
 	codeInvalid          = 60306
 	codeNoPlatform       = 60307
 	codeChallengeChecks  = 60308

@@ -15,7 +15,7 @@ const (
 )
 
 // challenge is under its entity's lock, except for what never changes: sid,
-// seq, factor, made, created, expires, details, hidden and luck.
+// seq, factor, made, created, expires, details, hidden, options and luck.
 type challenge struct {
 	sid     string
 	seq     uint64
@@ -25,6 +25,7 @@ type challenge struct {
 	expires time.Time
 	details *detailsView
 	hidden  json.RawMessage
+	options *passkeyOptions // of a passkeys challenge; nil: another type
 	luck    luck
 
 	updated       time.Time
@@ -92,7 +93,7 @@ type challengeView struct {
 	Metadata        json.RawMessage `json:"metadata"`
 	FactorType      string          `json:"factor_type"`
 	URL             string          `json:"url"`
-	Links           challengeLinks  `json:"links"`
+	Links           *challengeLinks `json:"links"`
 }
 
 type challengeLinks struct {
@@ -118,7 +119,10 @@ func challengeProperties() []string {
 
 // view shows a copy of a challenge, so that no lock is held while it is
 // encoded.
-func (x *exchange) view(ent *entity, c challenge, now time.Time) challengeView {
+func (x *exchange) view(ent *entity, c challenge, now time.Time) any {
+	if c.options != nil {
+		return x.viewPasskeys(ent, c, now)
+	}
 	url := x.baseURL() + ent.path() + "/Challenges/" + c.sid
 	status, updated := c.status(now), c.updated
 	if status == statusExpired {
@@ -130,7 +134,7 @@ func (x *exchange) view(ent *entity, c challenge, now time.Time) challengeView {
 		DateCreated: stamp(c.created), DateUpdated: stamp(updated), DateResponded: stamp(c.responded),
 		ExpirationDate: stamp(c.expires), Status: status, RespondedReason: "none",
 		Details: c.details, HiddenDetails: c.hidden, Metadata: c.metadata,
-		FactorType: c.factor.kind, URL: url, Links: challengeLinks{url + "/Notifications"},
+		FactorType: c.factor.kind, URL: url, Links: &challengeLinks{url + "/Notifications"},
 	}
 }
 
@@ -140,9 +144,15 @@ func (x *exchange) challenge() (*entity, *challenge, challenge, *apiError) {
 	if err != nil {
 		return nil, nil, challenge{}, err
 	}
+	if rest := x.e.store.find(newKey(x.account.sid, x.route.service, "")); rest != nil && x.e.cfg.Rules.FetchDiscoverable {
+		ent = x.discoverable(ent, rest)
+	}
 	ent.mu.Lock()
 	defer ent.mu.Unlock()
 	c := ent.bySID[x.route.sid]
+	if c != nil && c.options != nil && x.e.cfg.Rules.HidePasskeys {
+		c = nil
+	}
 	if c != nil && x.purged(c) {
 		x.e.stats.fault(FaultPurge)
 		c = nil

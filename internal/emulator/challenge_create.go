@@ -181,6 +181,9 @@ func (x *exchange) addChallenge(ent *entity, req createRequest, now time.Time) (
 
 // fits checks the parameters that one type of factor requires or refuses.
 func (f *factor) fits(req createRequest) *apiError {
+	if f.passkeys != nil {
+		return notByForm("created")
+	}
 	if f.push != nil {
 		if req.details == nil || req.details.Message == "" {
 			return invalid("Details.Message", "is required for push")

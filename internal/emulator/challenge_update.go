@@ -34,6 +34,9 @@ func updateChallenge(x *exchange) (answer, *apiError) {
 	if err != nil {
 		return answer{}, err
 	}
+	if before.options != nil {
+		return answer{}, notByForm("approved")
+	}
 	if !req.hasPayload && req.metadata == nil {
 		return answer{}, invalid("AuthPayload", "is missing, and Metadata too")
 	}

@@ -78,6 +78,12 @@ type Rules struct {
 	RefuseUnknownParameters bool
 	// ClampPageSize takes a PageSize above 1000 as 1000. Off: 400/60306.
 	ClampPageSize bool
+	// HidePasskeys leaves passkeys challenges out of the form API's fetch and list.
+	// Off: they are shown, because factor_type there has the value passkeys.
+	HidePasskeys bool
+	// FetchDiscoverable lets a fetch in the name of any identity show a passkeys
+	// challenge that was made for nobody. Off: it belongs to no entity and is not found.
+	FetchDiscoverable bool
 	// IncludeDate adds details.date, the service setting push.include_date.
 	IncludeDate bool
 }

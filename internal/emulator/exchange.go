@@ -17,6 +17,7 @@ type exchange struct {
 	account    *account
 	fromDevice bool
 	start      time.Time
+	json       []byte // the body of a request that takes JSON
 	plan       plan
 	logged     uint64 // sequence number of the challenge that was made; zero: none
 }
@@ -54,7 +55,7 @@ func (x *exchange) serve() {
 	}
 	err := x.admit()
 	if err == nil {
-		err = x.readForm()
+		err = x.readBody()
 	}
 	if err != nil {
 		x.respond(err.answer(), plan{})
@@ -167,7 +168,7 @@ func (x *exchange) admit() *apiError {
 	if x.account.services != nil && !x.account.services[r.service] {
 		return x.notFound(0)
 	}
-	if r.place == placeEntities || r.place == placeAccessTokens {
+	if !r.place.hasIdentity() {
 		return nil
 	}
 	if !isIdentity(r.identity) {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"net/url"
 	"strings"
 	"time"
@@ -68,10 +69,7 @@ func (s *store) attach(k key, identity string, f *factor, now time.Time) *apiErr
 
 // attach checks the limits of an entity, which is locked.
 func (ent *entity) attach(f *factor) *apiError {
-	most, count := maxTOTPFactors, 0
-	if f.push != nil {
-		most = maxPushFactors
-	}
+	most, count := map[string]int{kindPush: maxPushFactors, kindTOTP: maxTOTPFactors, kindPasskeys: math.MaxInt}[f.kind], 0
 	for _, other := range ent.factors {
 		if other.kind != f.kind {
 			continue
@@ -118,6 +116,9 @@ func updateFactor(x *exchange) (answer, *apiError) {
 		return answer{}, err
 	}
 	defer f.entity.mu.Unlock()
+	if f.passkeys != nil {
+		return answer{}, notByForm("updated")
+	}
 	now := x.e.cfg.Now()
 	if v.Has("AuthPayload") {
 		if err := f.verify(v.Get("AuthPayload"), now); err != nil {

@@ -41,7 +41,7 @@ func listChallenges(x *exchange) (answer, *apiError) {
 	if err != nil {
 		return answer{}, err
 	}
-	views := make([]challengeView, len(copies))
+	views := make([]any, len(copies))
 	for i, c := range copies {
 		views[i] = x.view(ent, c, now)
 	}
@@ -62,7 +62,7 @@ func (x *exchange) cutChallenges(ent *entity, p pageRequest, now time.Time, fact
 			lagged = true
 			return false
 		}
-		return true
+		return c.options == nil || !x.e.cfg.Rules.HidePasskeys
 	}
 	defer func() {
 		if lagged {

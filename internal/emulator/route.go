@@ -27,6 +27,11 @@ const (
 	OperationListEntities       Operation = "list_entities"
 	OperationDeleteEntity       Operation = "delete_entity"
 	OperationCreateAccessToken  Operation = "create_access_token"
+
+	OperationCreatePasskeysChallenge  Operation = "create_passkeys_challenge"
+	OperationApprovePasskeysChallenge Operation = "approve_passkeys_challenge"
+	OperationCreatePasskeysFactor     Operation = "create_passkeys_factor"
+	OperationVerifyPasskeysFactor     Operation = "verify_passkeys_factor"
 	// OperationUnknown counts requests that no route or method takes.
 	OperationUnknown Operation = "unknown"
 )
@@ -53,7 +58,19 @@ const (
 	placeChallenge
 	placeNotifications
 	placeAccessTokens
+	placePasskeysChallenges
+	placePasskeysApproval
+	placePasskeysFactors
+	placePasskeysVerification
 )
+
+// takesJSON reports whether requests to the place have a JSON body, not a form.
+func (p place) takesJSON() bool { return p >= placePasskeysChallenges }
+
+// hasIdentity reports whether the path names an entity.
+func (p place) hasIdentity() bool {
+	return p != placeEntities && p != placeAccessTokens && !p.takesJSON()
+}
 
 // route is where a request goes.
 type route struct {
@@ -102,6 +119,18 @@ func endpoints() map[place]map[string]endpoint {
 		placeAccessTokens: {
 			http.MethodPost: {OperationCreateAccessToken, createAccessToken},
 		},
+		placePasskeysChallenges: {
+			http.MethodPost: {OperationCreatePasskeysChallenge, createPasskeysChallenge},
+		},
+		placePasskeysApproval: {
+			http.MethodPost: {OperationApprovePasskeysChallenge, refusePasskeys},
+		},
+		placePasskeysFactors: {
+			http.MethodPost: {OperationCreatePasskeysFactor, refusePasskeys},
+		},
+		placePasskeysVerification: {
+			http.MethodPost: {OperationVerifyPasskeysFactor, refusePasskeys},
+		},
 	}
 }
 
@@ -115,6 +144,10 @@ func parseRoute(u *url.URL) route {
 	r := route{service: part[0]}
 	if len(part) == 2 && part[1] == "AccessTokens" {
 		r.place = placeAccessTokens
+		return r
+	}
+	if len(part) == 3 && part[1] == "Passkeys" {
+		r.place = passkeysPlace(part[2])
 		return r
 	}
 	if len(part) < 2 || len(part) > 6 || part[1] != "Entities" {
@@ -134,6 +167,20 @@ func parseRoute(u *url.URL) route {
 	}
 	r.place = entityPlace(part[3:])
 	return r
+}
+
+func passkeysPlace(name string) place {
+	switch name {
+	case "Challenges":
+		return placePasskeysChallenges
+	case "ApproveChallenge":
+		return placePasskeysApproval
+	case "Factors":
+		return placePasskeysFactors
+	case "VerifyFactor":
+		return placePasskeysVerification
+	}
+	return placeNone
 }
 
 // entityPlace reads what follows the identity.

@@ -70,6 +70,15 @@ func (s *store) find(k key) *entity {
 	return sh.entities[k]
 }
 
+// entitySID makes a SID. The owner of what belongs to nobody has neither
+// identity nor SID.
+func entitySID(k key) string {
+	if k.identity == "" {
+		return ""
+	}
+	return newSID("YE")
+}
+
 // add makes the entity, or returns the one that is there already.
 func (s *store) add(k key, identity string, now time.Time) (ent *entity, made bool) {
 	sh := s.shard(k)
@@ -79,7 +88,7 @@ func (s *store) add(k key, identity string, now time.Time) (ent *entity, made bo
 		return ent, false
 	}
 	ent = &entity{
-		key: k, sid: newSID("YE"), identity: identity, created: now,
+		key: k, sid: entitySID(k), identity: identity, created: now,
 		seq: s.entitySeq.Add(1), bySID: map[string]*challenge{},
 	}
 	sh.entities[k] = ent
@@ -113,7 +122,7 @@ func (s *store) all(account, service string) []*entity {
 		sh := &s.shards[i]
 		sh.mu.RLock()
 		for k, ent := range sh.entities {
-			if k.account == account && k.service == service {
+			if k.account == account && k.service == service && k.identity != "" {
 				out = append(out, ent)
 			}
 		}
