@@ -33,6 +33,7 @@ type emulatorFlags struct {
 	push      []string
 	totp      []string
 	passkeys  []string
+	ruleNames []string
 
 	outage, outageAfter time.Duration
 }
@@ -55,6 +56,10 @@ or passkeys factor stay pending until they expire: no device holds its key.
 from flags, from a JSON file, or while it runs:
 GET and POST /_emulator/faults, POST /_emulator/outage?for=20s&kind=graceful.
 GET /_emulator/stats counts calls, GET /_emulator/created lists every challenge.
+
+What the API's description leaves open is decided by --rule: which error a
+wrong code or an unknown challenge gets, how lists are ordered, and more.
+docs/emulator.md explains each; a wrong name lists them.
 
 The account and its token come from the flags or from $EMULATOR_ACCOUNT_SID and
 $EMULATOR_AUTH_TOKEN; without them a default serves that anybody may know.
@@ -83,6 +88,7 @@ Exit codes: 0 ended in order, 1 otherwise, 2 wrong usage.`,
 	fl.StringArrayVar(&f.push, "push-factor", nil, "enrol a push factor for this `identity`; repeatable")
 	fl.StringArrayVar(&f.totp, "totp-factor", nil, "enrol a TOTP factor, as `identity=BASE32SECRET`; repeatable")
 	fl.StringArrayVar(&f.passkeys, "passkeys-factor", nil, "enrol a passkeys factor for this `identity`; repeatable")
+	fl.StringArrayVar(&f.ruleNames, "rule", nil, "switch a `name` on that docs/emulator.md lists; repeatable")
 	fl.Uint64Var(&f.seed, "seed", 1, "decides which calls the rates hit")
 	fl.DurationVar(&f.outage, "outage", 0, "once, be unreachable for that long, in order: no call is left in doubt")
 	fl.DurationVar(&f.outageAfter, "outage-after", 10*time.Second, "when, from the start")
@@ -109,8 +115,12 @@ func (f emulatorFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	rules, err := f.rules()
+	if err != nil {
+		return err
+	}
 	api, err := emulator.New(emulator.Config{
-		Addr: f.listen.addr, PublicURL: f.url, Accounts: []emulator.Account{account}, Seed: f.seed, Faults: faults,
+		Addr: f.listen.addr, PublicURL: f.url, Accounts: []emulator.Account{account}, Seed: f.seed, Faults: faults, Rules: rules,
 	})
 	if err != nil {
 		return &usageError{err: err}
@@ -176,6 +186,17 @@ func (f emulatorFlags) account() (emulator.Account, error) {
 	a.SID = cmp.Or(a.SID, emulator.DefaultAccountSID)
 	a.AuthToken = cmp.Or(a.AuthToken, emulator.DefaultAuthToken)
 	return a, nil
+}
+
+// rules switches on what the flags name.
+func (f emulatorFlags) rules() (emulator.Rules, error) {
+	var rules emulator.Rules
+	for _, name := range f.ruleNames {
+		if err := rules.Set(name); err != nil {
+			return rules, &usageError{err: fmt.Errorf("--rule: %w", err)}
+		}
+	}
+	return rules, nil
 }
 
 // enrol adds the factors of the flags.

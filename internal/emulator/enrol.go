@@ -103,7 +103,7 @@ func (e *Emulator) addFactor(account, service, identity string, f *factor) (Fact
 	now := e.cfg.Now()
 	f.sid, f.created, f.updated, f.verified = newSID("YF"), now, now, true
 	f.friendlyName = "emulator"
-	if err := e.store.attach(newKey(account, service, identity), identity, f, now); err != nil {
+	if err := e.store.attach(e.store.key(account, service, identity), identity, f, now); err != nil {
 		return Factor{}, failf(CodeFactor, "%s", strings.ToLower(err.message))
 	}
 	out := Factor{

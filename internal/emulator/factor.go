@@ -122,7 +122,7 @@ type pushConfigView struct {
 	AppID         string  `json:"app_id"`
 	Platform      string  `json:"notification_platform"`
 	Token         *string `json:"notification_token"`
-	CredentialSID string  `json:"credential_sid"`
+	CredentialSID string  `json:"credential_sid,omitempty"`
 }
 
 type totpConfigView struct {
@@ -145,6 +145,10 @@ func (x *exchange) viewFactor(f *factor) factorView {
 		v.Status = "verified"
 	}
 	v.Config = f.config()
+	if config, ok := v.Config.(pushConfigView); ok && x.e.cfg.Rules.OmitCredentialSID {
+		config.CredentialSID = ""
+		v.Config = config
+	}
 	return v
 }
 

@@ -41,7 +41,7 @@ func createFactor(x *exchange) (answer, *apiError) {
 	if err != nil {
 		return answer{}, err
 	}
-	if err := x.e.store.attach(x.route.key(x.account.sid), x.route.identity, f, now); err != nil {
+	if err := x.e.store.attach(x.key(x.account.sid), x.route.identity, f, now); err != nil {
 		return answer{}, err
 	}
 	f.entity.mu.Lock()
@@ -121,7 +121,8 @@ func updateFactor(x *exchange) (answer, *apiError) {
 	}
 	now := x.e.cfg.Now()
 	if v.Has("AuthPayload") {
-		if err := f.verify(v.Get("AuthPayload"), now); err != nil {
+		err := f.verify(v.Get("AuthPayload"), now)
+		if err != nil && (err.code != codeFactorRefused || !x.e.cfg.Rules.KeepUnverifiedOnWrongCode) {
 			return answer{}, err
 		}
 	}

@@ -3,7 +3,6 @@ package emulator
 import (
 	"bytes"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"io"
@@ -69,16 +68,17 @@ type passkeysView struct {
 	Options *passkeyOptions `json:"options"`
 }
 
-func (x *exchange) viewPasskeys(ent *entity, c challenge, now time.Time) passkeysView {
-	return passkeysView{
+func (x *exchange) viewPasskeys(ent *entity, c challenge, now time.Time) any {
+	return x.asShown(passkeysView{
 		challengeView: challengeView{
 			SID: c.sid, AccountSID: ent.key.account, ServiceSID: ent.key.service, EntitySID: ent.sid, Identity: ent.identity,
 			FactorSID:   c.factor.sid,
-			DateCreated: stamp(c.created), DateUpdated: stamp(c.updated), Status: c.status(now), RespondedReason: "none",
-			FactorType: kindPasskeys, URL: x.baseURL() + "/v2/Services/" + ent.key.service + "/Passkeys/Challenges",
+			DateCreated: stamp(c.created), DateUpdated: stamp(c.shownUpdate(now)), Status: c.status(now),
+			RespondedReason: c.reason(x.e.cfg.Rules, now),
+			FactorType:      kindPasskeys, URL: x.baseURL() + "/v2/Services/" + ent.key.service + "/Passkeys/Challenges",
 		},
 		Options: c.options,
-	}
+	})
 }
 
 // notByForm refuses what has a path of its own for passkeys. The dictionary
@@ -102,7 +102,7 @@ func createPasskeysChallenge(x *exchange) (answer, *apiError) {
 		return answer{}, err
 	}
 	now := x.e.cfg.Now()
-	k := newKey(x.account.sid, x.route.service, identity)
+	k := x.e.store.key(x.account.sid, x.route.service, identity)
 	ent := x.e.store.find(k)
 	if identity == "" {
 		ent, _ = x.e.store.add(k, "", now)
@@ -171,8 +171,12 @@ func (x *exchange) addPasskeysChallenge(ent *entity, factorSID string, now time.
 	c := &challenge{
 		sid: newSID("YC"), factor: f, made: now, created: created, updated: created, expires: created.Add(passkeysLife), luck: x.plan.luck,
 	}
+	asked := []byte(c.sid)
+	if x.e.cfg.Rules.RandomPasskeysChallenge {
+		asked = randomBytes()
+	}
 	c.options = &passkeyOptions{publicKeyOptions{
-		Challenge: base64url.EncodeToString([]byte(c.sid)), Timeout: passkeysLife.Milliseconds(), RPID: relyingParty,
+		Challenge: base64url.EncodeToString(asked), Timeout: passkeysLife.Milliseconds(), RPID: relyingParty,
 		AllowCredentials: allowed, UserVerification: "preferred",
 	}}
 	ent.insert(c)
@@ -222,7 +226,11 @@ func (x *exchange) discoverable(ent, rest *entity) *entity {
 // newPasskeysFactor has a credential that nobody can use: the emulator verifies
 // no passkeys.
 func newPasskeysFactor() *passkeysFactor {
+	return &passkeysFactor{credentialID: base64url.EncodeToString(randomBytes())}
+}
+
+func randomBytes() []byte {
 	raw := make([]byte, 32)
 	_, _ = rand.Read(raw) // never fails
-	return &passkeysFactor{credentialID: base64.RawURLEncoding.EncodeToString(raw)}
+	return raw
 }
