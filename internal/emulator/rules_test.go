@@ -180,7 +180,7 @@ func TestRuleOpaquePageTokens(t *testing.T) {
 	}
 	for target := challenges(identity) + "?PageSize=2"; target != ""; {
 		p := a.list(target)
-		if strings.Contains(p.next, "DN") || slices.ContainsFunc(want, func(sid string) bool { return strings.Contains(p.next, sid) }) {
+		if strings.Contains(p.next, "PageToken=DN") || slices.ContainsFunc(want, func(sid string) bool { return strings.Contains(p.next, sid) }) {
 			t.Errorf("next %s", p.next)
 		}
 		got, target = append(got, p.sids...), p.next
