@@ -141,7 +141,7 @@ func (c apiCaller) look(ctx context.Context, q query, pay func() error) (sightin
 			if _, marked := ch.HiddenDetails.Text(schemas.MarkerKey); marked {
 				out.challenges = append(out.challenges, ch)
 			}
-			past = past || ch.DateCreated != nil && ch.DateCreated.Before(q.backTo)
+			past = past || isPast(&ch, q.backTo)
 		}
 		if past || page.Meta.NextPageURL == "" {
 			out.complete = true
@@ -155,6 +155,14 @@ func (c apiCaller) look(ctx context.Context, q query, pay func() error) (sightin
 		}
 	}
 	return sighting{}, err
+}
+
+// isPast reports that a list, newest first, shows nothing behind this challenge
+// that was created at the moment or later. What orders lists is not published: it is
+// taken for the later of both dates, because an old challenge may have been
+// updated a moment ago.
+func isPast(c *read.Challenge, moment time.Time) bool {
+	return c.DateCreated != nil && c.DateCreated.Before(moment) && (c.DateUpdated == nil || c.DateUpdated.Before(moment))
 }
 
 func listParams(l *schemas.List) read.ListParams {

@@ -75,6 +75,12 @@ const (
 	codeExpired   = 60323
 )
 
+// The API's codes for a factor and an entity that are not there.
+const (
+	codeNoFactor = 60390
+	codeNoEntity = 60392
+)
+
 // respondedAfterDoubt reports that the API refuses an update because the
 // challenge has been answered, where an earlier try may have done that.
 func respondedAfterDoubt(e *entry, err error) bool {
@@ -272,9 +278,11 @@ func (e *entry) listing(end attemptEnd, date, backTo time.Time) listing {
 	return l
 }
 
+// notFound also goes by the code: no status is documented for the codes of a
+// factor and an entity that are not there.
 func notFound(err error) bool {
 	api, ok := errors.AsType[*read.APIError](err)
-	return ok && api.Status == 404
+	return ok && (api.Status == 404 || api.Code == codeNoFactor || api.Code == codeNoEntity)
 }
 
 func apiDate(err error) time.Time {

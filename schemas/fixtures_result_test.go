@@ -95,13 +95,20 @@ var goldenResults = map[string]*schemas.Result{
 		withChallenge("pending")(r)
 		r.Headers = map[string]string{"Twilio-Verify-Signature-Fields": "sid,status,details"}
 	}),
+	"fetch-succeeded-passkeys": result(schemas.OperationFetch, schemas.OutcomeSucceeded, func(r *schemas.Result) {
+		withChallenge("pending")(r)
+		r.Challenge = passkeysResource()
+	}),
 	"fetch-duplicate": result(schemas.OperationFetch, schemas.OutcomeDuplicate, uncalled(nil)),
 	"fetch-rejected":  result(schemas.OperationFetch, schemas.OutcomeRejected, withError(notFound)),
 	"fetch-expired":   result(schemas.OperationFetch, schemas.OutcomeExpired, uncalled(withError(tooLate))),
 	"fetch-failed":    result(schemas.OperationFetch, schemas.OutcomeFailed, withError(busy)),
 
-	"list-succeeded":       result(schemas.OperationList, schemas.OutcomeSucceeded, func(r *schemas.Result) { r.Challenges = []json.RawMessage{resource("denied")} }),
-	"list-succeeded-none":  result(schemas.OperationList, schemas.OutcomeSucceeded, func(r *schemas.Result) { r.Challenges = []json.RawMessage{} }),
+	"list-succeeded":      result(schemas.OperationList, schemas.OutcomeSucceeded, func(r *schemas.Result) { r.Challenges = []json.RawMessage{resource("denied")} }),
+	"list-succeeded-none": result(schemas.OperationList, schemas.OutcomeSucceeded, func(r *schemas.Result) { r.Challenges = []json.RawMessage{} }),
+	"list-succeeded-passkeys": result(schemas.OperationList, schemas.OutcomeSucceeded, func(r *schemas.Result) {
+		r.Challenges = []json.RawMessage{passkeysResource(), resource("denied")}
+	}),
 	"list-succeeded-page0": result(schemas.OperationList, schemas.OutcomeSucceeded, pages(0, false)),
 	"list-succeeded-page1": result(schemas.OperationList, schemas.OutcomeSucceeded, pages(1, true)),
 	"list-duplicate":       result(schemas.OperationList, schemas.OutcomeDuplicate, duped),

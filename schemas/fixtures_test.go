@@ -105,6 +105,14 @@ func resource(status string) json.RawMessage {
 		`"hidden_details":null,"future":[1.50,1e2,true],"links":{"notifications":"https://example.com/a?b&c"}}`)
 }
 
+// passkeysResource is a passkeys challenge that was made for nobody in particular.
+func passkeysResource() json.RawMessage {
+	return json.RawMessage(`{"sid":"` + challengeSID + `","service_sid":"` + serviceSID + `","entity_sid":"","identity":"","factor_sid":"",` +
+		`"status":"pending","date_responded":null,"expiration_date":null,"responded_reason":"none","details":null,"hidden_details":null,` +
+		`"metadata":null,"factor_type":"passkeys","links":null,"options":{"publicKey":{"challenge":"WUMz","timeout":300000,"rpId":"example.com",` +
+		`"allowCredentials":[],"userVerification":"preferred"}}}`)
+}
+
 // encodeHeaders writes a dead letter's headers as a JSON object, the way its
 // schema takes them.
 func encodeHeaders(headers []schemas.Header) []byte {

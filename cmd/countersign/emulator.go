@@ -34,6 +34,8 @@ type emulatorFlags struct {
 	push      []string
 	totp      []string
 	web       webFlag
+	passkeys  []string
+	ruleNames []string
 
 	outage, outageAfter time.Duration
 }
@@ -49,15 +51,20 @@ memory. It is meant for tests and demonstrations, and holds no secrets worth
 keeping.
 
 Factors are enrolled by its HTTP API as a device would, or at the start with
---push-factor and --totp-factor. Challenges for such a push factor stay pending
-until they expire, because no device holds its key, unless --web serves a page
-on which the factor is a virtual phone with buttons to approve and deny. Without
---push-factor the page has one phone, of ` + webIdentity + `.
+--push-factor, --totp-factor and --passkeys-factor. Challenges for such a push
+or passkeys factor stay pending until they expire, because no device holds its
+key, unless --web serves a page on which each push factor is a virtual phone with
+buttons to approve and deny. Without --push-factor the page has one phone, of
+` + webIdentity + `.
 
 --outage makes it unreachable once, in good order. Faults are injected by rate,
 from flags, from a JSON file, or while it runs:
 GET and POST /_emulator/faults, POST /_emulator/outage?for=20s&kind=graceful.
 GET /_emulator/stats counts calls, GET /_emulator/created lists every challenge.
+
+What the API's description leaves open is decided by --rule: which error a
+wrong code or an unknown challenge gets, how lists are ordered, and more.
+docs/emulator.md explains each; a wrong name lists them.
 
 The account and its token come from the flags or from $EMULATOR_ACCOUNT_SID and
 $EMULATOR_AUTH_TOKEN; without them a default serves that anybody may know.
@@ -89,6 +96,8 @@ Exit codes: 0 ended in order, 1 otherwise, 2 wrong usage.`,
 	fl.StringVar(&f.tokenFile, "auth-token-file", "", "`file` that holds it instead; made, with a random token, where there is none")
 	fl.StringArrayVar(&f.push, "push-factor", nil, "enrol a push factor for this `identity`; repeatable")
 	fl.StringArrayVar(&f.totp, "totp-factor", nil, "enrol a TOTP factor, as `identity=BASE32SECRET`; repeatable")
+	fl.StringArrayVar(&f.passkeys, "passkeys-factor", nil, "enrol a passkeys factor for this `identity`; repeatable")
+	fl.StringArrayVar(&f.ruleNames, "rule", nil, "switch a `name` on that docs/emulator.md lists; repeatable")
 	fl.Uint64Var(&f.seed, "seed", 1, "decides which calls the rates hit")
 	fl.DurationVar(&f.outage, "outage", 0, "once, be unreachable for that long, in order: no call is left in doubt")
 	fl.DurationVar(&f.outageAfter, "outage-after", 10*time.Second, "when, from the start")
@@ -115,8 +124,12 @@ func (f emulatorFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	rules, err := f.rules()
+	if err != nil {
+		return err
+	}
 	api, err := emulator.New(emulator.Config{
-		Addr: f.listen.addr, PublicURL: f.url, Accounts: []emulator.Account{account}, Seed: f.seed, Faults: faults,
+		Addr: f.listen.addr, PublicURL: f.url, Accounts: []emulator.Account{account}, Seed: f.seed, Faults: faults, Rules: rules,
 	})
 	if err != nil {
 		return &usageError{err: err}
@@ -194,6 +207,17 @@ type enrolled struct {
 	key *ecdsa.PrivateKey // of its device; nil: it is none
 }
 
+// rules switches on what the flags name.
+func (f emulatorFlags) rules() (emulator.Rules, error) {
+	var rules emulator.Rules
+	for _, name := range f.ruleNames {
+		if err := rules.Set(name); err != nil {
+			return rules, &usageError{err: fmt.Errorf("--rule: %w", err)}
+		}
+	}
+	return rules, nil
+}
+
 // enrol adds the factors of the flags.
 func (f emulatorFlags) enrol(api *emulator.Emulator) ([]enrolled, error) {
 	var all []enrolled
@@ -223,6 +247,13 @@ func (f emulatorFlags) enrol(api *emulator.Emulator) ([]enrolled, error) {
 		}
 		all = append(all, enrolled{Factor: factor})
 	}
+	for _, identity := range f.passkeys {
+		factor, err := api.AddPasskeysFactor(identity)
+		if err != nil {
+			return nil, usagef("--passkeys-factor %s: %w", identity, err)
+		}
+		all = append(all, enrolled{Factor: factor})
+	}
 	return all, nil
 }
 
@@ -235,11 +266,7 @@ func greet(w io.Writer, url string, a emulator.Account, factors []enrolled, page
 	_, _ = fmt.Fprintf(w, "base_url     %s\naccount_sid  %s\nauth_token   %s\nservice_sid  %s (or any other)\n",
 		url, a.SID, token, emulator.DefaultServiceSID)
 	for _, factor := range factors {
-		kind := "push"
-		if factor.key == nil {
-			kind = "totp"
-		}
-		_, _ = fmt.Fprintf(w, "factor_sid   %s (%s) identity %s\n", factor.SID, kind, factor.Identity)
+		_, _ = fmt.Fprintf(w, "factor_sid   %s (%s) identity %s\n", factor.SID, factor.Type, factor.Identity)
 	}
 	if page != "" {
 		_, _ = fmt.Fprintf(w, "web          %s\n", page)

@@ -20,10 +20,11 @@ func (c *command) field(t *testing.T, name string) string {
 }
 
 func TestEmulatorServesUntilItIsAskedToEnd(t *testing.T) {
-	e := start(t, "emulator", "--listen", "127.0.0.1:0", "--push-factor", testIdentity, "--totp-factor", "customer-0002=GEZDGNBVGY3TQOJQ")
+	e := start(t, "emulator", "--listen", "127.0.0.1:0", "--push-factor", testIdentity, "--totp-factor", "customer-0002=GEZDGNBVGY3TQOJQ",
+		"--passkeys-factor", "customer-0003", "--rule", "invalid-as-60300", "--rule", "not-found-as-400")
 	base := e.field(t, "base_url")
 	form := url.Values{"FactorSid": {e.field(t, "(push) identity "+testIdentity)}, "Details.Message": {"Sign in?"}}
-	if !strings.Contains(e.out.line(t, "(totp)"), "customer-0002") || strings.Contains(e.out.String(), "GEZDGNBVGY3TQOJQ") {
+	if !strings.Contains(e.out.line(t, "(totp)"), "customer-0002") || !strings.Contains(e.out.line(t, "(passkeys)"), "customer-0003") || strings.Contains(e.out.String(), "GEZDGNBVGY3TQOJQ") {
 		t.Errorf("the factors: %s", e.out)
 	}
 	post := func(token string) int {
@@ -44,6 +45,10 @@ func TestEmulatorServesUntilItIsAskedToEnd(t *testing.T) {
 	}
 	if code := post(e.field(t, "auth_token")); code != 201 {
 		t.Errorf("create: %d", code)
+	}
+	form.Set("FactorSid", "YF00000000000000000000000000000000")
+	if code := post(e.field(t, "auth_token")); code != 400 {
+		t.Errorf("create for an unknown factor, by the rule: %d", code)
 	}
 	if code := post("wrong"); code != 401 {
 		t.Errorf("create with a wrong token: %d", code)
@@ -162,10 +167,12 @@ func TestEmulatorRefuses(t *testing.T) {
 		"late backwards":    {[]string{"--late", "2s-1s"}, "late_max"},
 		"latency backwards": {[]string{"--latency", "20ms-10ms"}, "latency.max"},
 		"identity":          {[]string{"--push-factor", "x"}, "--push-factor x"},
+		"passkeys identity": {[]string{"--passkeys-factor", "x"}, "--passkeys-factor x"},
 		"secret":            {[]string{"--totp-factor", "customer-0001=!"}, "Base32"},
 		"no secret":         {[]string{"--totp-factor", "customer-0001"}, "identity=BASE32SECRET"},
 		"account":           {[]string{"--account-sid", "nobody", "--auth-token", testToken}, "nobody"},
 		"account, no token": {[]string{"--account-sid", "AC0000000000000000000000000000beef"}, "needs a token"},
+		"rule":              {[]string{"--rule", "specific-not-found", "--rule", "no-rule"}, "specific-not-found, not-found-as-400"},
 		"arguments":         {[]string{"now"}, "takes no arguments"},
 	} {
 		t.Run(name, func(t *testing.T) {

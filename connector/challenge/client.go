@@ -32,8 +32,9 @@ func New(cfg read.Config) (*Client, error) {
 
 // Create makes a challenge for a factor of the entity. For a push factor the
 // API rings the user's device; for a TOTP factor an AuthPayload is checked at
-// once, and the answer's status tells whether it was right. After any error
-// ask Classify whether there may be a challenge all the same.
+// once, and the answer's status tells whether it was right. There is no way to
+// make a passkeys challenge here: the API has another path for these, and refuses
+// the factor (400, not sent again). After any error ask Classify whether there may be a challenge all the same.
 func (c *Client) Create(ctx context.Context, serviceSID, identity string, p CreateParams) (*read.Response, error) {
 	form, err := p.form()
 	if err != nil {
@@ -43,7 +44,9 @@ func (c *Client) Create(ctx context.Context, serviceSID, identity string, p Crea
 	return c.write(ctx, form, want)
 }
 
-// Update answers the challenge with what the user gave, or sets its metadata.
+// Update answers the challenge with what the user gave, or sets its metadata. A
+// passkeys challenge can't be answered here: the API takes an assertion for these
+// on another path, and refuses the payload.
 func (c *Client) Update(ctx context.Context, serviceSID, identity, sid string, p UpdateParams) (*read.Response, error) {
 	if sid == "" {
 		return nil, invalid("challenge SID: it is missing")

@@ -14,10 +14,13 @@ const (
 	codeMethod           = 20004
 	codeNotFound         = 20404
 	codeTooMany          = 20429
+	codeRateLimited      = 25109
 	codeServerError      = 20500
 	codeUnavailable      = 20503
 	codeEntityExists     = 60301
 	codeTokenInvalid     = 60305
+	codeNoSupport        = 60204
+	codeGenericInvalid   = 60300
 	codeInvalid          = 60306
 	codeNoPlatform       = 60307
 	codeChallengeChecks  = 60308
@@ -33,6 +36,7 @@ const (
 	codeResponded        = 60322
 	codeExpired          = 60323
 	codeRefused          = 60324
+	codeDetails          = 60368
 	codeFactorType       = 60369
 	codeFactorMissing    = 60390
 	codeChallengeMissing = 60391
@@ -43,6 +47,7 @@ const (
 type apiError struct {
 	status     int
 	code       int
+	param      string // that is invalid, where the code is that of invalid parameters
 	message    string
 	retryAfter time.Duration // zero: no Retry-After header
 }
@@ -55,11 +60,12 @@ type errorBody struct {
 	Status   int    `json:"status"`
 }
 
+func (e *apiError) moreInfo() string {
+	return "https://www.twilio.com/docs/errors/" + strconv.Itoa(e.code)
+}
+
 func (e *apiError) answer() answer {
-	a := answer{status: e.status, body: errorBody{
-		Code: e.code, Message: e.message, Status: e.status,
-		MoreInfo: "https://www.twilio.com/docs/errors/" + strconv.Itoa(e.code),
-	}}
+	a := answer{status: e.status, body: errorBody{Code: e.code, Message: e.message, Status: e.status, MoreInfo: e.moreInfo()}}
 	if e.retryAfter > 0 {
 		seconds := (e.retryAfter + time.Second - 1) / time.Second
 		a.header = append(a.header, [2]string{"Retry-After", strconv.FormatInt(int64(seconds), 10)})
@@ -72,7 +78,7 @@ func (e *apiError) answer() answer {
 
 // invalid refuses a parameter and says why, as 400/60306.
 func invalid(name, format string, args ...any) *apiError {
-	return &apiError{status: 400, code: codeInvalid, message: "Invalid parameter: " + name + " " + fmt.Sprintf(format, args...)}
+	return &apiError{status: 400, code: codeInvalid, param: name, message: "Invalid parameter: " + name + " " + fmt.Sprintf(format, args...)}
 }
 
 // badRequest refuses a request as a whole, as 400/20001.
@@ -88,16 +94,23 @@ func tooMany(code int, message string) *apiError {
 	return &apiError{status: 429, code: code, message: message}
 }
 
+func serverError() *apiError {
+	return &apiError{status: 500, code: codeServerError, message: "An internal server error has occurred"}
+}
+
 func unauthorized() *apiError {
 	return &apiError{status: 401, code: codeAuthenticate, message: "Authenticate"}
 }
 
 // notFound names the path without its version, as the API does.
 func (x *exchange) notFound(specific int) *apiError {
-	code := codeNotFound
+	status, code := 404, codeNotFound
 	if x.e.cfg.Rules.SpecificNotFound && specific != 0 {
 		code = specific
+		if x.e.cfg.Rules.NotFoundAs400 {
+			status = 400
+		}
 	}
 	path := strings.TrimPrefix(x.r.URL.EscapedPath(), "/v2")
-	return &apiError{status: 404, code: code, message: "The requested resource " + path + " was not found"}
+	return &apiError{status: status, code: code, message: "The requested resource " + path + " was not found"}
 }

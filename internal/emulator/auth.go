@@ -2,7 +2,6 @@ package emulator
 
 import (
 	"crypto/subtle"
-	"strings"
 	"time"
 )
 
@@ -67,7 +66,7 @@ func (x *exchange) authenticateDevice(password string) *apiError {
 	if grant, ok := x.e.tokens.find(password, x.start); ok {
 		x.account = x.e.accounts[grant.account]
 		if x.route.place != placeFactors || x.r.Method != "POST" || grant.service != x.route.service ||
-			!strings.EqualFold(grant.identity, x.route.identity) {
+			x.e.store.key("", "", grant.identity) != x.e.store.key("", "", x.route.identity) {
 			return forbidden(codeFactorForeign, "Unauthorized factor creation")
 		}
 		return nil
@@ -88,7 +87,7 @@ func (x *exchange) authenticateDevice(password string) *apiError {
 	own := f.entity.key
 	if !token.claims(&claims) || claims.Subject != own.account ||
 		!x.start.Before(time.Unix(claims.Expires, 0)) || x.start.Before(time.Unix(claims.NotBefore, 0)) ||
-		x.route.key(own.account) != own {
+		x.key(own.account) != own {
 		return unauthorized()
 	}
 	x.account = x.e.accounts[own.account]

@@ -2,6 +2,8 @@ package emulator
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 )
@@ -15,7 +17,7 @@ const (
 )
 
 // challenge is under its entity's lock, except for what never changes: sid,
-// seq, factor, made, created, expires, details, hidden and luck.
+// seq, factor, made, created, expires, details, hidden, options and luck.
 type challenge struct {
 	sid     string
 	seq     uint64
@@ -25,11 +27,13 @@ type challenge struct {
 	expires time.Time
 	details *detailsView
 	hidden  json.RawMessage
+	options *passkeyOptions // of a passkeys challenge; nil: another type
 	luck    luck
 
 	updated       time.Time
 	responded     time.Time
 	answer        string // statusApproved or statusDenied; empty: none
+	atOnce        bool   // approved by its creation
 	metadata      json.RawMessage
 	attempts      int // wrong TOTP codes
 	notifications int
@@ -92,7 +96,7 @@ type challengeView struct {
 	Metadata        json.RawMessage `json:"metadata"`
 	FactorType      string          `json:"factor_type"`
 	URL             string          `json:"url"`
-	Links           challengeLinks  `json:"links"`
+	Links           *challengeLinks `json:"links"`
 }
 
 type challengeLinks struct {
@@ -101,37 +105,74 @@ type challengeLinks struct {
 
 // challengeProperties returns the names of a challenge's top-level properties.
 func challengeProperties() []string {
-	data, err := json.Marshal(challengeView{})
-	if err != nil {
-		panic("emulator: " + err.Error()) // a zero value of plain fields
-	}
-	var object map[string]json.RawMessage
-	if err := json.Unmarshal(data, &object); err != nil {
-		panic("emulator: " + err.Error())
-	}
-	names := make([]string, 0, len(object))
-	for name := range object {
-		names = append(names, name)
-	}
-	return names
+	return slices.Sorted(maps.Keys(properties(challengeView{})))
 }
 
 // view shows a copy of a challenge, so that no lock is held while it is
 // encoded.
-func (x *exchange) view(ent *entity, c challenge, now time.Time) challengeView {
-	url := x.baseURL() + ent.path() + "/Challenges/" + c.sid
-	status, updated := c.status(now), c.updated
-	if status == statusExpired {
-		updated = c.expires
+func (x *exchange) view(ent *entity, c challenge, now time.Time) any {
+	if c.options != nil {
+		return x.viewPasskeys(ent, c, now)
 	}
-	return challengeView{
+	url := x.baseURL() + ent.path() + "/Challenges/" + c.sid
+	v := challengeView{
 		SID: c.sid, AccountSID: ent.key.account, ServiceSID: ent.key.service, EntitySID: ent.sid, Identity: ent.identity,
 		FactorSID:   c.factor.sid,
-		DateCreated: stamp(c.created), DateUpdated: stamp(updated), DateResponded: stamp(c.responded),
-		ExpirationDate: stamp(c.expires), Status: status, RespondedReason: "none",
+		DateCreated: stamp(c.created), DateUpdated: stamp(c.shownUpdate(now)), DateResponded: stamp(c.responded),
+		ExpirationDate: stamp(c.expires), Status: c.status(now), RespondedReason: c.reason(x.e.cfg.Rules, now),
 		Details: c.details, HiddenDetails: c.hidden, Metadata: c.metadata,
-		FactorType: c.factor.kind, URL: url, Links: challengeLinks{url + "/Notifications"},
+		FactorType: c.factor.kind, URL: url, Links: &challengeLinks{url + "/Notifications"},
 	}
+	if x.e.cfg.Rules.FillDateResponded && c.responded.IsZero() {
+		v.DateResponded = v.DateCreated
+	}
+	return x.asShown(v)
+}
+
+// shownUpdate is date_updated: of the last change, or of the expiration.
+func (c *challenge) shownUpdate(now time.Time) time.Time {
+	if c.status(now) == statusExpired {
+		return c.expires
+	}
+	return c.updated
+}
+
+// reason is responded_reason.
+func (c *challenge) reason(r Rules, now time.Time) string {
+	switch {
+	case r.OtherRespondedReasons && c.atOnce:
+		return "not_needed"
+	case r.OtherRespondedReasons && c.status(now) == statusExpired:
+		return "not_requested"
+	}
+	return "none"
+}
+
+// asShown leaves out what is null where the rules say so.
+func (x *exchange) asShown(view any) any {
+	if !x.e.cfg.Rules.OmitNulls {
+		return view
+	}
+	all := properties(view)
+	for name, value := range all {
+		if string(value) == "null" {
+			delete(all, name)
+		}
+	}
+	return all
+}
+
+// properties are a view's, by name.
+func properties(view any) map[string]json.RawMessage {
+	data, err := json.Marshal(view)
+	if err != nil {
+		panic("emulator: a view can't be encoded: " + err.Error()) // plain fields and valid raw JSON
+	}
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(data, &object); err != nil {
+		panic("emulator: a view can't be decoded: " + err.Error())
+	}
+	return object
 }
 
 // challenge finds what the path names and returns it as it is now.
@@ -140,9 +181,15 @@ func (x *exchange) challenge() (*entity, *challenge, challenge, *apiError) {
 	if err != nil {
 		return nil, nil, challenge{}, err
 	}
+	if rest := x.e.store.find(x.e.store.key(x.account.sid, x.route.service, "")); rest != nil && x.e.cfg.Rules.FetchDiscoverable {
+		ent = x.discoverable(ent, rest)
+	}
 	ent.mu.Lock()
 	defer ent.mu.Unlock()
 	c := ent.bySID[x.route.sid]
+	if c != nil && c.options != nil && x.e.cfg.Rules.HidePasskeys {
+		c = nil
+	}
 	if c != nil && x.purged(c) {
 		x.e.stats.fault(FaultPurge)
 		c = nil
@@ -158,10 +205,24 @@ func fetchChallenge(x *exchange) (answer, *apiError) {
 	if err != nil {
 		return answer{}, err
 	}
+	view := x.view(ent, now, x.e.cfg.Now())
 	return answer{
-		status: 200, body: x.view(ent, now, x.e.cfg.Now()),
-		header: [][2]string{{"Twilio-Verify-Signature-Fields", strings.Join(x.e.cfg.SignatureFields, ",")}},
+		status: 200, body: view,
+		header: [][2]string{{"Twilio-Verify-Signature-Fields", strings.Join(x.signed(view), ",")}},
 	}, nil
+}
+
+// signed names what a device signs of a challenge: nothing that is not shown.
+func (x *exchange) signed(view any) []string {
+	names := x.e.cfg.SignatureFields
+	if x.e.cfg.Rules.SignAllFields {
+		names = challengeProperties()
+	}
+	if !x.e.cfg.Rules.OmitNulls {
+		return names
+	}
+	shown := properties(view)
+	return slices.DeleteFunc(slices.Clone(names), func(name string) bool { _, ok := shown[name]; return !ok })
 }
 
 // purged reports whether the challenge has vanished for callers.

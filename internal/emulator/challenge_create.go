@@ -18,6 +18,8 @@ const (
 	maxLifetime     = 60 * time.Minute
 )
 
+const paramMessage = "Details.Message"
+
 // createRequest is a create whose parameters are within their bounds.
 type createRequest struct {
 	factorSID string
@@ -48,7 +50,11 @@ func createChallenge(x *exchange) (answer, *apiError) {
 		FactorSID: c.factor.sid, HiddenDetails: req.hiddenMap, At: now, Fault: x.plan.struck(),
 	})
 	x.e.stats.creates.Add(1)
-	return answer{status: 201, body: x.view(ent, c, now)}, nil
+	a := answer{status: 201, body: x.view(ent, c, now)}
+	if x.e.cfg.Rules.RateLimitHeaders {
+		a.header = [][2]string{{"Retry-After", "1"}, {reachedLimit, "false"}}
+	}
+	return a, nil
 }
 
 // createRequest reads and checks the parameters. What depends on the factor is checked in
@@ -147,6 +153,9 @@ func (x *exchange) addChallenge(ent *entity, req createRequest, now time.Time) (
 		return challenge{}, forbidden(codeUnverified, "Factor is unverified")
 	}
 	if err := f.fits(req); err != nil {
+		if x.e.cfg.Rules.MissingMessage60368 && err.param == paramMessage {
+			err.code = codeDetails
+		}
 		return challenge{}, err
 	}
 	limited := x.e.cfg.Rules.CreationLimits && f.totp != nil
@@ -166,6 +175,7 @@ func (x *exchange) addChallenge(ent *entity, req createRequest, now time.Time) (
 	if req.hasCode {
 		if f.check(req.code, now, x.e.cfg.Rules.RefuseReusedCode) {
 			c.respond(statusApproved, now)
+			c.atOnce = true
 		} else if x.e.cfg.Rules.RefuseWrongCode {
 			return challenge{}, forbidden(codeRefused, "Challenge verification failed")
 		} else {
@@ -181,9 +191,12 @@ func (x *exchange) addChallenge(ent *entity, req createRequest, now time.Time) (
 
 // fits checks the parameters that one type of factor requires or refuses.
 func (f *factor) fits(req createRequest) *apiError {
+	if f.passkeys != nil {
+		return notByForm("created")
+	}
 	if f.push != nil {
 		if req.details == nil || req.details.Message == "" {
-			return invalid("Details.Message", "is required for push")
+			return invalid(paramMessage, "is required for push")
 		}
 		if req.hasCode {
 			return invalid("AuthPayload", "is for totp only")

@@ -34,7 +34,10 @@ func updateChallenge(x *exchange) (answer, *apiError) {
 	if err != nil {
 		return answer{}, err
 	}
-	if !req.hasPayload && req.metadata == nil {
+	if before.options != nil {
+		return answer{}, notByForm("approved")
+	}
+	if !req.hasPayload && req.metadata == nil && !x.e.cfg.Rules.AcceptEmptyUpdate {
 		return answer{}, invalid("AuthPayload", "is missing, and Metadata too")
 	}
 	if err := before.factor.payloadLength(req); err != nil {
@@ -93,6 +96,9 @@ func (x *exchange) settle(ent *entity, c *challenge, req updateRequest, verdict 
 		}
 	}
 	if req.hasPayload {
+		if verdict == "" && x.e.cfg.Rules.KeepPendingOnWrongUpdate {
+			return *c, nil
+		}
 		if verdict == "" {
 			return challenge{}, forbidden(codeRefused, "Challenge verification failed")
 		}
@@ -117,7 +123,7 @@ func (x *exchange) pushVerdict(ent *entity, c challenge, payload string) string 
 		return ""
 	}
 	shown := x.shown(ent, c)
-	for _, name := range x.e.cfg.SignatureFields {
+	for _, name := range x.signed(shown) {
 		claim, ok := claims[name]
 		if name != "status" && (!ok || !reflect.DeepEqual(claim, shown[name])) {
 			return ""

@@ -55,33 +55,6 @@ type Account struct {
 	Services  []string          // the VA SIDs that exist; empty: every well-formed one
 }
 
-// Rules are switches for behaviour that the API's description leaves open. The
-// zero value is the reading that the documents and samples suggest most.
-type Rules struct {
-	// CreationLimits enforces code 60312 on TOTP factors: 10 challenges in 24 h
-	// for codes of up to 4 digits, else 50 in an hour and 100 in 24 h.
-	CreationLimits bool
-	// RefuseWrongCode answers 403/60324, and makes nothing, where a create carries a wrong
-	// TOTP code. Off: 201 and a pending challenge, as the vendor's sample expects.
-	RefuseWrongCode bool
-	// RefuseReusedCode treats a TOTP code that a factor has already been
-	// approved by as wrong (RFC 6238, 5.2).
-	RefuseReusedCode bool
-	// SpecificNotFound answers 60390, 60391 or 60392 for a missing factor, challenge or
-	// entity. Off: 20404.
-	SpecificNotFound bool
-	// AcceptQuotedJSON unwraps one JSON string around HiddenDetails and
-	// Metadata, which is what twilio-go sends when it is given a Go string. Off: refused.
-	AcceptQuotedJSON bool
-	// RefuseUnknownParameters answers 400/60306 to a parameter that the operation
-	// does not have. Off: ignored.
-	RefuseUnknownParameters bool
-	// ClampPageSize takes a PageSize above 1000 as 1000. Off: 400/60306.
-	ClampPageSize bool
-	// IncludeDate adds details.date, the service setting push.include_date.
-	IncludeDate bool
-}
-
 // DefaultSignatureFields returns the names that a device signs by default.
 func DefaultSignatureFields() []string {
 	return []string{
@@ -104,6 +77,7 @@ func (c Config) withDefaults() Config {
 	if len(c.SignatureFields) == 0 {
 		c.SignatureFields = DefaultSignatureFields()
 	}
+	c.Rules = c.Rules.withIncluded()
 	c.PublicURL = strings.TrimSuffix(c.PublicURL, "/")
 	return c
 }

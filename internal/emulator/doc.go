@@ -11,6 +11,9 @@
 //     verified payload, or expired by the clock. Push payloads are checked as
 //     ES256 signatures of the factor's key over the stored challenge; TOTP codes
 //     by RFC 6238. An answered or expired challenge never changes again.
+//   - Passkeys challenges are made by POST Passkeys/Challenges and shown by the
+//     form API, which makes and approves none. They are never approved: the
+//     emulator verifies no WebAuthn assertion, and says so.
 //   - Nothing is made twice by the emulator itself, and everything made is
 //     told: Created lists each challenge, whether or not its answer left.
 //   - Faults happen only where Faults, a script or an outage asks for them. Given the same seed and

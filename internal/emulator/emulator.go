@@ -51,7 +51,7 @@ func New(cfg Config) (*Emulator, error) {
 	}
 	cfg.SignatureFields = slices.Clone(cfg.SignatureFields)
 	e := &Emulator{
-		cfg: cfg, endpoints: endpoints(), store: newStore(), tokens: tokens{grants: map[string]grant{}},
+		cfg: cfg, endpoints: endpoints(), store: newStore(cfg.Rules), tokens: tokens{grants: map[string]grant{}},
 		log: createdLog{limit: cfg.LogLimit}, dice: newDice(cfg.Seed), sealKey: make([]byte, 32),
 		lines: newLines(), closing: make(chan struct{}),
 	}

@@ -14,6 +14,7 @@ import (
 // HTTP.
 type Factor struct {
 	SID, EntitySID, Identity string
+	Type                     string // push, totp or passkeys
 	AccountSID, ServiceSID   string
 	CredentialSID            string // push only
 	Secret                   string // Base32, totp only
@@ -32,6 +33,13 @@ func (e *Emulator) AddPushFactor(identity string, public *ecdsa.PublicKey) (Fact
 func (e *Emulator) AddTOTPFactor(identity, secret string) (Factor, error) {
 	account, service := e.defaultService()
 	return e.AddTOTPFactorTo(account, service, identity, secret)
+}
+
+// AddPasskeysFactor is the same for passkeys. Challenges can be made for it,
+// and never answered, because the emulator verifies no passkeys.
+func (e *Emulator) AddPasskeysFactor(identity string) (Factor, error) {
+	account, service := e.defaultService()
+	return e.AddPasskeysFactorTo(account, service, identity)
 }
 
 func (e *Emulator) defaultService() (account, service string) {
@@ -77,6 +85,11 @@ func (e *Emulator) AddTOTPFactorTo(account, service, identity, secret string) (F
 	})
 }
 
+// AddPasskeysFactorTo is AddPasskeysFactor for any account and service.
+func (e *Emulator) AddPasskeysFactorTo(account, service, identity string) (Factor, error) {
+	return e.addFactor(account, service, identity, &factor{kind: kindPasskeys, passkeys: newPasskeysFactor()})
+}
+
 func (e *Emulator) addFactor(account, service, identity string, f *factor) (Factor, error) {
 	acc, ok := e.accounts[account]
 	switch {
@@ -90,11 +103,11 @@ func (e *Emulator) addFactor(account, service, identity string, f *factor) (Fact
 	now := e.cfg.Now()
 	f.sid, f.created, f.updated, f.verified = newSID("YF"), now, now, true
 	f.friendlyName = "emulator"
-	if err := e.store.attach(newKey(account, service, identity), identity, f, now); err != nil {
+	if err := e.store.attach(e.store.key(account, service, identity), identity, f, now); err != nil {
 		return Factor{}, failf(CodeFactor, "%s", strings.ToLower(err.message))
 	}
 	out := Factor{
-		SID: f.sid, EntitySID: f.entity.sid, Identity: f.entity.identity,
+		SID: f.sid, EntitySID: f.entity.sid, Identity: f.entity.identity, Type: f.kind,
 		AccountSID: account, ServiceSID: service, CredentialSID: f.credential,
 	}
 	if f.totp != nil {

@@ -24,7 +24,8 @@ func (ent *entity) path() string {
 	return "/v2/Services/" + ent.key.service + "/Entities/" + url.PathEscape(ent.identity)
 }
 
-// listPath is the same in page URLs, which the API writes in lower case.
+// listPath is the same in page URLs, which the API writes in lower case where
+// case does not matter.
 func (ent *entity) listPath() string {
 	return "/v2/Services/" + ent.key.service + "/Entities/" + url.PathEscape(ent.key.identity)
 }
@@ -47,7 +48,7 @@ func createEntity(x *exchange) (answer, *apiError) {
 	if !isIdentity(identity) {
 		return answer{}, invalid("Identity", "is not 8 to 64 dash-separated alphanumerics")
 	}
-	ent, made := x.e.store.add(newKey(x.account.sid, x.route.service, identity), identity, x.e.cfg.Now())
+	ent, made := x.e.store.add(x.e.store.key(x.account.sid, x.route.service, identity), identity, x.e.cfg.Now())
 	if !made {
 		return answer{}, &apiError{status: 409, code: codeEntityExists, message: "Entity already exists"}
 	}
@@ -63,7 +64,7 @@ func fetchEntity(x *exchange) (answer, *apiError) {
 }
 
 func deleteEntity(x *exchange) (answer, *apiError) {
-	if !x.e.store.remove(x.route.key(x.account.sid)) {
+	if !x.e.store.remove(x.key(x.account.sid)) {
 		return answer{}, x.notFound(codeEntityMissing)
 	}
 	return answer{status: 204}, nil

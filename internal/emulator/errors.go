@@ -10,6 +10,8 @@ const (
 	CodeConfig Code = "config"
 	// CodeFaults is a Faults value, or its JSON form, that can't be used.
 	CodeFaults Code = "faults"
+	// CodeRule is a name that no rule has.
+	CodeRule Code = "rule"
 	// CodeState is a call that does not fit the moment: an outage during an
 	// outage, a second Start, an outage of the listener where there is none.
 	CodeState Code = "state"

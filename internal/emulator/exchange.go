@@ -17,6 +17,7 @@ type exchange struct {
 	account    *account
 	fromDevice bool
 	start      time.Time
+	json       []byte // the body of a request that takes JSON
 	plan       plan
 	logged     uint64 // sequence number of the challenge that was made; zero: none
 }
@@ -54,10 +55,10 @@ func (x *exchange) serve() {
 	}
 	err := x.admit()
 	if err == nil {
-		err = x.readForm()
+		err = x.readBody()
 	}
 	if err != nil {
-		x.respond(err.answer(), plan{})
+		x.respond(x.refusal(err), plan{})
 		return
 	}
 	x.account.inflight.enter()
@@ -67,7 +68,7 @@ func (x *exchange) serve() {
 	if op.isChallenge() && (!x.fromDevice || faults.Devices) {
 		if n := faults.Concurrency; n > 0 && faults.covers(op) && x.account.inflight.now() > int64(n) {
 			x.e.stats.fault(FaultConcurrency)
-			x.respond(throttled(faults).answer(), p)
+			x.respond(x.refusal(x.throttled(faults)), p)
 			return
 		}
 		p = x.e.dice.roll(op, faults)
@@ -80,7 +81,7 @@ func (x *exchange) serve() {
 func (x *exchange) carryOut(op Operation, handle func(*exchange) (answer, *apiError), p plan, faults *Faults) {
 	x.e.stats.fault(p.kind)
 	if p.kind == FaultThrottle {
-		x.respond(throttled(faults).answer(), p)
+		x.respond(x.refusal(x.throttled(faults)), p)
 		return
 	}
 	if p.tail {
@@ -106,7 +107,7 @@ func (x *exchange) carryOut(op Operation, handle func(*exchange) (answer, *apiEr
 	}
 	a, err := handle(x)
 	if err != nil {
-		a = err.answer()
+		a = x.refusal(err)
 	}
 	x.e.hook(x.e.cfg.AfterWork, op, x.r)
 	x.e.sleep(p.after)
@@ -164,16 +165,16 @@ func (x *exchange) admit() *apiError {
 	if !isSID(r.service, "VA") {
 		return invalid("ServiceSid", "is not VA and 32 hex digits")
 	}
+	if r.place.takesJSON() && x.e.cfg.Rules.PasskeysDisabled {
+		return serverError()
+	}
 	if x.account.services != nil && !x.account.services[r.service] {
 		return x.notFound(0)
 	}
-	switch r.place {
-	case placeEntities, placeAccessTokens:
-		return nil
-	case placeAccessToken:
-		if !isSID(r.sid, "YK") {
-			return invalid("Sid", "is not YK and 32 hex digits")
-		}
+	if r.place == placeAccessToken && !isSID(r.sid, "YK") {
+		return invalid("Sid", "is not YK and 32 hex digits")
+	}
+	if !r.place.hasIdentity() {
 		return nil
 	}
 	if !isIdentity(r.identity) {
@@ -192,16 +193,26 @@ func (x *exchange) admit() *apiError {
 	return nil
 }
 
+// limitPause and reachedLimit are what the description has for Verifications.
+const (
+	limitPause   = time.Second
+	reachedLimit = "Twilio-Reached-Rate-Limit"
+)
+
 // entity finds the entity that the path names.
 func (x *exchange) entity() (*entity, *apiError) {
-	if ent := x.e.store.find(x.route.key(x.account.sid)); ent != nil {
+	if ent := x.e.store.find(x.key(x.account.sid)); ent != nil {
 		return ent, nil
 	}
 	return nil, x.notFound(codeEntityMissing)
 }
 
-func throttled(f *Faults) *apiError {
-	return &apiError{status: 429, code: codeTooMany, message: "Too many requests", retryAfter: f.RetryAfter}
+func (x *exchange) throttled(f *Faults) *apiError {
+	code := codeTooMany
+	if x.e.cfg.Rules.Throttle25109 {
+		code = codeRateLimited
+	}
+	return &apiError{status: 429, code: code, message: "Too many requests", retryAfter: f.RetryAfter}
 }
 
 // gatewayPage is the body of an answer that does not come from the API itself.
@@ -211,7 +222,7 @@ const gatewayPage = "<html><head><title>upstream error</title></head><body>upstr
 func unavailable(status int) answer {
 	switch status {
 	case 500:
-		return (&apiError{status: 500, code: codeServerError, message: "An internal server error has occurred"}).answer()
+		return serverError().answer()
 	case 503:
 		return (&apiError{status: 503, code: codeUnavailable, message: "Service is unavailable"}).answer()
 	}

@@ -6,10 +6,11 @@ import (
 	"time"
 )
 
-// The types of factors that the form API serves, and how many an entity has.
+// The types of factors, and how many of the form API's own an entity has.
 const (
-	kindPush = "push"
-	kindTOTP = "totp"
+	kindPush     = "push"
+	kindTOTP     = "totp"
+	kindPasskeys = "passkeys"
 
 	maxPushFactors = 20
 	maxTOTPFactors = 100
@@ -25,8 +26,9 @@ type factor struct {
 	kind       string
 	credential string // shown as config.credential_sid; push only
 	created    time.Time
-	push       *pushFactor // nil: totp
-	totp       *totpFactor // nil: push
+	push       *pushFactor     // exactly one of
+	totp       *totpFactor     // the three is
+	passkeys   *passkeysFactor // not nil
 
 	friendlyName string
 	updated      time.Time
@@ -120,7 +122,7 @@ type pushConfigView struct {
 	AppID         string  `json:"app_id"`
 	Platform      string  `json:"notification_platform"`
 	Token         *string `json:"notification_token"`
-	CredentialSID string  `json:"credential_sid"`
+	CredentialSID string  `json:"credential_sid,omitempty"`
 }
 
 type totpConfigView struct {
@@ -142,16 +144,26 @@ func (x *exchange) viewFactor(f *factor) factorView {
 	if f.verified {
 		v.Status = "verified"
 	}
-	if p := f.push; p != nil {
-		config := pushConfigView{SDKVersion: p.sdk, AppID: p.appID, Platform: p.platform, CredentialSID: f.credential}
-		if p.token != "" {
-			config.Token = &p.token
-		}
+	v.Config = f.config()
+	if config, ok := v.Config.(pushConfigView); ok && x.e.cfg.Rules.OmitCredentialSID {
+		config.CredentialSID = ""
 		v.Config = config
-	} else {
-		v.Config = totpConfigView{Alg: f.totp.alg, Skew: f.totp.skew, CodeLength: f.totp.codeLength, TimeStep: f.totp.timeStep}
 	}
 	return v
+}
+
+func (f *factor) config() any {
+	switch {
+	case f.passkeys != nil:
+		return passkeysConfig()
+	case f.totp != nil:
+		return totpConfigView{Alg: f.totp.alg, Skew: f.totp.skew, CodeLength: f.totp.codeLength, TimeStep: f.totp.timeStep}
+	}
+	config := pushConfigView{SDKVersion: f.push.sdk, AppID: f.push.appID, Platform: f.push.platform, CredentialSID: f.credential}
+	if f.push.token != "" {
+		config.Token = &f.push.token
+	}
+	return config
 }
 
 // lockedFactor finds what the path names. On success its entity is locked.

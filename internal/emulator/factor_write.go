@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
+	"math"
 	"net/url"
 	"strings"
 	"time"
@@ -40,7 +41,7 @@ func createFactor(x *exchange) (answer, *apiError) {
 	if err != nil {
 		return answer{}, err
 	}
-	if err := x.e.store.attach(x.route.key(x.account.sid), x.route.identity, f, now); err != nil {
+	if err := x.e.store.attach(x.key(x.account.sid), x.route.identity, f, now); err != nil {
 		return answer{}, err
 	}
 	f.entity.mu.Lock()
@@ -68,10 +69,7 @@ func (s *store) attach(k key, identity string, f *factor, now time.Time) *apiErr
 
 // attach checks the limits of an entity, which is locked.
 func (ent *entity) attach(f *factor) *apiError {
-	most, count := maxTOTPFactors, 0
-	if f.push != nil {
-		most = maxPushFactors
-	}
+	most, count := map[string]int{kindPush: maxPushFactors, kindTOTP: maxTOTPFactors, kindPasskeys: math.MaxInt}[f.kind], 0
 	for _, other := range ent.factors {
 		if other.kind != f.kind {
 			continue
@@ -118,9 +116,13 @@ func updateFactor(x *exchange) (answer, *apiError) {
 		return answer{}, err
 	}
 	defer f.entity.mu.Unlock()
+	if f.passkeys != nil {
+		return answer{}, notByForm("updated")
+	}
 	now := x.e.cfg.Now()
 	if v.Has("AuthPayload") {
-		if err := f.verify(v.Get("AuthPayload"), now); err != nil {
+		err := f.verify(v.Get("AuthPayload"), now)
+		if err != nil && (err.code != codeFactorRefused || !x.e.cfg.Rules.KeepUnverifiedOnWrongCode) {
 			return answer{}, err
 		}
 	}

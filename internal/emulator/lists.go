@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -28,7 +29,10 @@ func listChallenges(x *exchange) (answer, *apiError) {
 	}
 	ent, err := x.entity()
 	if err != nil {
-		return answer{}, err
+		if !x.e.cfg.Rules.EmptyListWithoutEntity {
+			return answer{}, err
+		}
+		ent = &entity{key: x.key(x.account.sid)}
 	}
 	now := x.e.cfg.Now()
 	ent.mu.Lock()
@@ -41,7 +45,7 @@ func listChallenges(x *exchange) (answer, *apiError) {
 	if err != nil {
 		return answer{}, err
 	}
-	views := make([]challengeView, len(copies))
+	views := make([]any, len(copies))
 	for i, c := range copies {
 		views[i] = x.view(ent, c, now)
 	}
@@ -62,7 +66,7 @@ func (x *exchange) cutChallenges(ent *entity, p pageRequest, now time.Time, fact
 			lagged = true
 			return false
 		}
-		return true
+		return c.options == nil || !x.e.cfg.Rules.HidePasskeys
 	}
 	defer func() {
 		if lagged {
@@ -72,7 +76,8 @@ func (x *exchange) cutChallenges(ent *entity, p pageRequest, now time.Time, fact
 			x.e.stats.fault(FaultPurge)
 		}
 	}()
-	n := len(ent.challenges)
+	all, compare := x.ordered(ent, now)
+	n := len(all)
 	index := func(i int) int {
 		if desc {
 			return n - 1 - i
@@ -85,17 +90,39 @@ func (x *exchange) cutChallenges(ent *entity, p pageRequest, now time.Time, fact
 		if last == nil {
 			return window[*challenge]{}, invalid("PageToken", "is not one that was given out")
 		}
-		at, _ := slices.BinarySearchFunc(ent.challenges, last, compareChallenges)
+		at, _ := slices.BinarySearchFunc(all, last, compare)
 		start = index(at) + 1
 	}
 	return sequence[*challenge]{
 		length: n,
-		at:     func(i int) *challenge { return ent.challenges[index(i)] },
+		at:     func(i int) *challenge { return all[index(i)] },
 		matches: func(c *challenge) bool {
 			return (factorSID == "" || c.factor.sid == factorSID) && (status == "" || c.status(now) == status) && shown(c)
 		},
 		sid: func(c *challenge) string { return c.sid },
 	}.cut(start, p.size), nil
+}
+
+// ordered returns the entity's challenges in ascending order and what orders
+// them. The entity is locked.
+func (x *exchange) ordered(ent *entity, now time.Time) (all []*challenge, compare func(a, b *challenge) int) {
+	rules := x.e.cfg.Rules
+	if !rules.ReverseTies && !rules.OrderByUpdate {
+		return ent.challenges, compareChallenges // kept in this order
+	}
+	compare = func(a, b *challenge) int {
+		byTime, bySeq := a.created.Compare(b.created), cmp.Compare(a.seq, b.seq)
+		if rules.OrderByUpdate {
+			byTime = a.shownUpdate(now).Truncate(time.Second).Compare(b.shownUpdate(now).Truncate(time.Second))
+		}
+		if rules.ReverseTies {
+			bySeq = -bySeq
+		}
+		return cmp.Or(byTime, bySeq)
+	}
+	all = slices.Clone(ent.challenges)
+	slices.SortFunc(all, compare)
+	return all, compare
 }
 
 func listFactors(x *exchange) (answer, *apiError) {

@@ -10,6 +10,7 @@ const (
 	maxPageSize     = 1000
 	defaultPageSize = 50
 	tokenPrefix     = "DN" // followed by the SID of the last item already seen
+	opaqueMark      = "behind:"
 )
 
 // pageRequest is the paging part of a list's query.
@@ -35,7 +36,7 @@ func (x *exchange) page(v url.Values, filters ...string) (pageRequest, *apiError
 	}
 	p := pageRequest{size: size, number: number}
 	if token := v.Get("PageToken"); token != "" {
-		sid, ok := strings.CutPrefix(token, tokenPrefix)
+		sid, ok := x.readToken(token)
 		if !ok {
 			return p, invalid("PageToken", "is not one that was given out")
 		}
@@ -47,6 +48,25 @@ func (x *exchange) page(v url.Values, filters ...string) (pageRequest, *apiError
 		}
 	}
 	return p, nil
+}
+
+// token names the page behind an item.
+func (x *exchange) token(sid string) string {
+	if x.e.cfg.Rules.OpaquePageTokens {
+		return base64url.EncodeToString([]byte(opaqueMark + sid))
+	}
+	return tokenPrefix + sid
+}
+
+func (x *exchange) readToken(token string) (sid string, ok bool) {
+	if !x.e.cfg.Rules.OpaquePageTokens {
+		return strings.CutPrefix(token, tokenPrefix)
+	}
+	text, err := base64url.DecodeString(token)
+	if err != nil {
+		return "", false
+	}
+	return strings.CutPrefix(string(text), opaqueMark)
 }
 
 // sequence is a list to be paged, in its order, without being copied.
@@ -111,7 +131,7 @@ func envelope[T any](x *exchange, key, path string, p pageRequest, w window[T], 
 		}
 		b.WriteString("PageSize=" + strconv.Itoa(p.size) + "&Page=" + strconv.Itoa(number))
 		if after != "" {
-			b.WriteString("&PageToken=" + tokenPrefix + after)
+			b.WriteString("&PageToken=" + x.token(after))
 		}
 		return b.String()
 	}

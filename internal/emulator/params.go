@@ -3,6 +3,7 @@ package emulator
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"mime"
 	"net/http"
 	"net/url"
@@ -15,19 +16,33 @@ import (
 // maxBody bounds a request's body. The documented limits stay far below it.
 const maxBody = 1 << 20
 
-// readForm takes the body off the connection before any latency passes: what
+// readBody takes the body off the connection before any latency passes: what
 // has arrived is carried out even where the caller then goes away.
-func (x *exchange) readForm() *apiError {
+func (x *exchange) readBody() *apiError {
 	if x.r.Method != http.MethodPost {
 		return nil
 	}
+	want := "application/x-www-form-urlencoded"
+	if x.route.place.takesJSON() {
+		want = "application/json"
+	}
 	if x.r.ContentLength != 0 {
 		kind, _, err := mime.ParseMediaType(x.r.Header.Get("Content-Type"))
-		if err != nil || kind != "application/x-www-form-urlencoded" {
-			return badRequest("The body is not application/x-www-form-urlencoded")
+		if err != nil || kind != want {
+			return badRequest("The body is not " + want)
 		}
 	}
 	x.r.Body = http.MaxBytesReader(x.w, x.r.Body, maxBody)
+	if x.route.place.takesJSON() {
+		if x.r.ContentLength == 0 {
+			return nil
+		}
+		var err error
+		if x.json, err = io.ReadAll(x.r.Body); err != nil {
+			return badRequest("The body can't be read")
+		}
+		return nil
+	}
 	if err := x.r.ParseForm(); err != nil {
 		return badRequest("The body can't be read as a form")
 	}

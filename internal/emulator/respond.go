@@ -22,21 +22,21 @@ func (x *exchange) respond(a answer, p plan) {
 	case string:
 		kind = "text/html"
 		buf.WriteString(body)
+	case problemBody:
+		kind = "application/problem+json"
+		encode(buf, body)
 	default:
-		enc := json.NewEncoder(buf)
-		enc.SetEscapeHTML(false)
-		if err := enc.Encode(body); err != nil {
-			// Every body is made of strings, numbers and valid raw JSON.
-			panic("emulator: answer can't be encoded: " + err.Error())
-		}
+		encode(buf, body)
 	}
 	now := x.e.cfg.Now()
 	h := x.w.Header()
 	h.Set("Content-Type", kind)
 	h.Set("Date", now.UTC().Format(http.TimeFormat))
-	h.Set("Twilio-Request-Id", newSID("RQ"))
-	h.Set("Twilio-Request-Duration", seconds(now.Sub(x.start)))
-	h.Set("Twilio-Concurrent-Requests", strconv.FormatInt(x.e.stats.inflight.now(), 10))
+	if !x.e.cfg.Rules.OmitTwilioHeaders {
+		h.Set("Twilio-Request-Id", newSID("RQ"))
+		h.Set("Twilio-Request-Duration", seconds(now.Sub(x.start)))
+		h.Set("Twilio-Concurrent-Requests", strconv.FormatInt(x.e.stats.inflight.now(), 10))
+	}
 	for _, pair := range a.header {
 		h.Set(pair[0], pair[1])
 	}
@@ -44,6 +44,15 @@ func (x *exchange) respond(a answer, p plan) {
 		h.Set("Connection", "close")
 	}
 	x.send(a.status, buf.Bytes(), p)
+}
+
+func encode(buf *bytes.Buffer, body any) {
+	enc := json.NewEncoder(buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(body); err != nil {
+		// Every body is made of strings, numbers and valid raw JSON.
+		panic("emulator: answer can't be encoded: " + err.Error())
+	}
 }
 
 // send writes status and body, with a pause in the middle where one is

@@ -28,6 +28,11 @@ const (
 	OperationDeleteEntity       Operation = "delete_entity"
 	OperationCreateAccessToken  Operation = "create_access_token"
 	OperationFetchAccessToken   Operation = "fetch_access_token"
+
+	OperationCreatePasskeysChallenge  Operation = "create_passkeys_challenge"
+	OperationApprovePasskeysChallenge Operation = "approve_passkeys_challenge"
+	OperationCreatePasskeysFactor     Operation = "create_passkeys_factor"
+	OperationVerifyPasskeysFactor     Operation = "verify_passkeys_factor"
 	// OperationUnknown counts requests that no route or method takes.
 	OperationUnknown Operation = "unknown"
 )
@@ -55,7 +60,19 @@ const (
 	placeNotifications
 	placeAccessTokens
 	placeAccessToken
+	placePasskeysChallenges
+	placePasskeysApproval
+	placePasskeysFactors
+	placePasskeysVerification
 )
+
+// takesJSON reports whether requests to the place have a JSON body, not a form.
+func (p place) takesJSON() bool { return p >= placePasskeysChallenges }
+
+// hasIdentity reports whether the path names an entity.
+func (p place) hasIdentity() bool {
+	return p != placeEntities && p != placeAccessTokens && p != placeAccessToken && !p.takesJSON()
+}
 
 // route is where a request goes.
 type route struct {
@@ -107,6 +124,18 @@ func endpoints() map[place]map[string]endpoint {
 		placeAccessToken: {
 			http.MethodGet: {OperationFetchAccessToken, fetchAccessToken},
 		},
+		placePasskeysChallenges: {
+			http.MethodPost: {OperationCreatePasskeysChallenge, createPasskeysChallenge},
+		},
+		placePasskeysApproval: {
+			http.MethodPost: {OperationApprovePasskeysChallenge, refusePasskeys},
+		},
+		placePasskeysFactors: {
+			http.MethodPost: {OperationCreatePasskeysFactor, refusePasskeys},
+		},
+		placePasskeysVerification: {
+			http.MethodPost: {OperationVerifyPasskeysFactor, refusePasskeys},
+		},
 	}
 }
 
@@ -122,6 +151,10 @@ func parseRoute(u *url.URL) route {
 		if r.place = placeAccessTokens; len(part) == 3 {
 			r.place, r.sid = placeAccessToken, part[2]
 		}
+		return r
+	}
+	if len(part) == 3 && part[1] == "Passkeys" {
+		r.place = passkeysPlace(part[2])
 		return r
 	}
 	if len(part) < 2 || len(part) > 6 || part[1] != "Entities" {
@@ -141,6 +174,20 @@ func parseRoute(u *url.URL) route {
 	}
 	r.place = entityPlace(part[3:])
 	return r
+}
+
+func passkeysPlace(name string) place {
+	switch name {
+	case "Challenges":
+		return placePasskeysChallenges
+	case "ApproveChallenge":
+		return placePasskeysApproval
+	case "Factors":
+		return placePasskeysFactors
+	case "VerifyFactor":
+		return placePasskeysVerification
+	}
+	return placeNone
 }
 
 // entityPlace reads what follows the identity.

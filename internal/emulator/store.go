@@ -11,14 +11,21 @@ import (
 	"time"
 )
 
-// key finds an entity. Identities are compared without regard to case.
+// key finds an entity.
 type key struct{ account, service, identity string }
 
-func newKey(account, service, identity string) key {
-	return key{account, service, strings.ToLower(identity)}
+// key compares identities without regard to case, unless the rules say so.
+func (s *store) key(account, service, identity string) key {
+	if !s.caseSensitive {
+		identity = strings.ToLower(identity)
+	}
+	return key{account, service, identity}
 }
 
-func (r route) key(account string) key { return newKey(account, r.service, r.identity) }
+// key is that of the entity which the path names.
+func (x *exchange) key(account string) key {
+	return x.e.store.key(account, x.route.service, x.route.identity)
+}
 
 // store holds the entities in shards. A shard's lock is held only to find, add or
 // remove an entity; everything below an entity is under that entity's own lock.
@@ -27,6 +34,8 @@ type store struct {
 	shards      [64]shard
 	credentials sync.Map // credential SID to *factor, push factors only
 	entitySeq   atomic.Uint64
+
+	caseSensitive, lowerCase bool // of identities
 }
 
 type shard struct {
@@ -38,7 +47,7 @@ type shard struct {
 type entity struct {
 	key      key
 	sid      string
-	identity string // as it was first written
+	identity string // as it was first written, or in lower case
 	created  time.Time
 	seq      uint64
 
@@ -50,8 +59,8 @@ type entity struct {
 	nextSeq    uint64
 }
 
-func newStore() *store {
-	s := &store{seed: maphash.MakeSeed()}
+func newStore(r Rules) *store {
+	s := &store{seed: maphash.MakeSeed(), caseSensitive: r.CaseSensitiveIdentity, lowerCase: r.LowerCaseIdentity}
 	for i := range s.shards {
 		s.shards[i].entities = map[key]*entity{}
 	}
@@ -70,6 +79,15 @@ func (s *store) find(k key) *entity {
 	return sh.entities[k]
 }
 
+// entitySID makes a SID. The owner of what belongs to nobody has neither
+// identity nor SID.
+func entitySID(k key) string {
+	if k.identity == "" {
+		return ""
+	}
+	return newSID("YE")
+}
+
 // add makes the entity, or returns the one that is there already.
 func (s *store) add(k key, identity string, now time.Time) (ent *entity, made bool) {
 	sh := s.shard(k)
@@ -78,8 +96,11 @@ func (s *store) add(k key, identity string, now time.Time) (ent *entity, made bo
 	if ent := sh.entities[k]; ent != nil {
 		return ent, false
 	}
+	if s.lowerCase {
+		identity = strings.ToLower(identity)
+	}
 	ent = &entity{
-		key: k, sid: newSID("YE"), identity: identity, created: now,
+		key: k, sid: entitySID(k), identity: identity, created: now,
 		seq: s.entitySeq.Add(1), bySID: map[string]*challenge{},
 	}
 	sh.entities[k] = ent
@@ -113,7 +134,7 @@ func (s *store) all(account, service string) []*entity {
 		sh := &s.shards[i]
 		sh.mu.RLock()
 		for k, ent := range sh.entities {
-			if k.account == account && k.service == service {
+			if k.account == account && k.service == service && k.identity != "" {
 				out = append(out, ent)
 			}
 		}

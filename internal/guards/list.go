@@ -32,6 +32,8 @@ var guards = []guard{
 	lane("second List", "TestGuardSecondList",
 		cut{"looks.go", "	if n < 2 {\n		return false", "	if n < 1 {\n		return false"},
 		cut{"looks.go", "last.began.Sub(first.began) >= p.apart && ", "!last.began.Before(first.began) && "}),
+	lane("a look that reaches back in either order", "TestLookReachesBackInEitherOrder",
+		cut{"caller.go", " && (c.DateUpdated == nil || c.DateUpdated.Before(moment))", ""}),
 	lane("two Lists apart", "TestPatience",
 		cut{"looks.go", "last.began.Sub(first.began) >= p.apart && ", "!last.began.Before(first.began) && "}),
 	lane("age of what proves absence", "TestPatience",

@@ -33,8 +33,9 @@ const (
 // package doesn't name is kept as it came.
 type FactorType string
 
-// The factor types of the API. Challenges for passkeys are created elsewhere,
-// but their type is among those that this resource can have.
+// The factor types of the API. Challenges for passkeys are made and approved on
+// paths of their own, which this client doesn't call, but their type is among those
+// that this resource can have: they are fetched and listed like any other.
 const (
 	FactorPush     FactorType = "push"
 	FactorTOTP     FactorType = "totp"

@@ -1,0 +1,75 @@
+package emulator
+
+import "strings"
+
+// problemBody is an error as RFC 9457 words it.
+type problemBody struct {
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Status int    `json:"status"`
+	Detail string `json:"detail"`
+	Code   int    `json:"code"`
+}
+
+// refusal is the answer to a request that fails, with the code, the status and
+// the form that the rules ask for.
+func (x *exchange) refusal(err *apiError) answer {
+	rules := x.e.cfg.Rules
+	worded := *err
+	if worded.code == codeInvalid {
+		worded.code, worded.status = rules.invalid(worded.param)
+	}
+	if worded.status == 429 && rules.RateLimitHeaders {
+		worded.retryAfter = max(worded.retryAfter, limitPause)
+	}
+	a := worded.answer()
+	if rules.ProblemErrors {
+		a.body = problemBody{
+			Type: worded.moreInfo(), Title: "Request refused", Status: worded.status, Detail: worded.message, Code: worded.code,
+		}
+	}
+	if worded.status == 429 && rules.RateLimitHeaders {
+		a.header = append(a.header, [2]string{reachedLimit, "true"})
+	}
+	return a
+}
+
+// invalid is the code and the status for a parameter that can't be taken.
+func (r Rules) invalid(param string) (code, status int) {
+	specific := specificCode(param)
+	switch {
+	case r.SpecificInvalid && specific != 0:
+		if r.SpecificInvalidAs404 {
+			return specific, 404
+		}
+		return specific, 400
+	case r.InvalidAs60300:
+		return codeGenericInvalid, 400
+	}
+	return codeInvalid, 400
+}
+
+// specificCode is what the dictionary has for one parameter; zero: nothing.
+func specificCode(param string) int {
+	switch param {
+	case "FactorSid", "factor_sid":
+		return 60362
+	case "ServiceSid":
+		return 60363
+	case "ChallengeSid":
+		return 60364
+	case "Identity", "identity":
+		return 60367
+	case "PageSize":
+		return 60373
+	case "PageToken":
+		return 60374
+	}
+	switch {
+	case strings.HasPrefix(param, "Details."):
+		return codeDetails
+	case strings.HasPrefix(param, "Config."):
+		return 60370
+	}
+	return 0
+}
