@@ -10,7 +10,7 @@ import (
 // sends challenge after challenge until one is approved.
 //
 // It counts within a partition, so all requests of an identity must be in one:
-// their key should be the identity.
+// their key should be the identity in lower case.
 type GuardConfig struct {
 	// Mode switches it. Empty: GuardOff.
 	Mode GuardMode `yaml:"mode"`

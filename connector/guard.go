@@ -33,11 +33,12 @@ var guardLimits = []guardLimit{limitIdentityCreates, limitIdentityPending, limit
 type guard struct {
 	cfg   GuardConfig
 	rings *rings // nil: it is off
-	held  map[hash][]*entry
+	held  map[hash]map[*entry]struct{}
+	ids   map[hash]int // how many entries of a request id are held
 }
 
 func newGuard(cfg GuardConfig, r *rings) *guard {
-	return &guard{cfg: cfg, rings: r, held: map[hash][]*entry{}}
+	return &guard{cfg: cfg, rings: r, held: map[hash]map[*entry]struct{}{}, ids: map[hash]int{}}
 }
 
 // guarded is what the guard knows of a record. The zero value is not watched.
@@ -64,24 +65,27 @@ func (g *guard) watch(e *entry, m *marker) {
 }
 
 func (g *guard) hold(e *entry) {
-	if e.guard.watched() && !e.guard.held {
-		e.guard.held = true
-		g.held[e.guard.identity] = append(g.held[e.guard.identity], e)
+	if !e.guard.watched() || e.guard.held {
+		return
 	}
+	e.guard.held = true
+	if g.held[e.guard.identity] == nil {
+		g.held[e.guard.identity] = map[*entry]struct{}{}
+	}
+	g.held[e.guard.identity][e] = struct{}{}
+	g.ids[e.id]++
 }
-
-// unknown reports that no ring is remembered for the request of e, which would
-// count in its place.
-func (g *guard) unknown(e *entry) bool { return g.rings != nil && g.rings.byID[e.id] == nil }
 
 func (g *guard) release(e *entry) {
 	if !e.guard.held {
 		return
 	}
 	e.guard.held = false
-	rest := slices.DeleteFunc(g.held[e.guard.identity], func(other *entry) bool { return other == e })
-	if g.held[e.guard.identity] = rest; len(rest) == 0 {
+	if delete(g.held[e.guard.identity], e); len(g.held[e.guard.identity]) == 0 {
 		delete(g.held, e.guard.identity)
+	}
+	if g.ids[e.id]--; g.ids[e.id] == 0 {
+		delete(g.ids, e.id)
 	}
 }
 
@@ -93,64 +97,95 @@ type excess struct {
 }
 
 // exceeds reports the first limit that one more create would exceed. now is by
-// our clock, apiNow by the API's.
+// our clock, apiNow by the API's. It looks no further back than the limits ask
+// for: somebody's flood must not cost the others of the lane.
 func (g *guard) exceeds(e *entry, now, apiNow time.Time) (excess, bool) {
-	var identity, factor tally
-	for _, one := range g.rings.of(e.guard.identity) {
-		if one.id == e.id {
-			continue // an earlier try of the same request
-		}
-		identity.add(one, g.cfg.Period, now, apiNow)
-		if one.factor == e.guard.factor {
-			factor.add(one, g.cfg.Period, now, apiNow)
-		}
+	period := shortDuration(g.cfg.Period)
+	tallies := []*tally{
+		{limit: limitIdentityCreates, most: g.cfg.Identity.Creates, text: "creates for one identity within " + period},
+		{limit: limitFactorCreates, most: g.cfg.Factor.Creates, factor: true, text: "creates for one factor within " + period},
+		{limit: limitIdentityPending, most: g.cfg.Identity.Pending, pending: true, text: "challenges of one identity pending at once"},
+		{limit: limitFactorPending, most: g.cfg.Factor.Pending, factor: true, pending: true, text: "challenges of one factor pending at once"},
 	}
-	for _, other := range g.held[e.guard.identity] {
-		if other == e {
+	tallies = slices.DeleteFunc(tallies, func(t *tally) bool { return t.most == 0 })
+	for other := range g.held[e.guard.identity] {
+		if other == e || other.id == e.id { // a repetition of e itself has its outcome from e
 			continue
 		}
-		identity.open++
-		if other.guard.factor == e.guard.factor {
-			factor.open++
+		full := true
+		for _, t := range tallies {
+			t.hold(other.guard.factor == e.guard.factor)
+			full = full && t.full()
+		}
+		if full {
+			break
 		}
 	}
-	for _, check := range []struct {
-		limit guardLimit
-		most  int
-		open  int
-		ends  []time.Time
-		text  string
-	}{
-		{limitIdentityCreates, g.cfg.Identity.Creates, identity.open, identity.creates, "creates for one identity within " + shortDuration(g.cfg.Period)},
-		{limitFactorCreates, g.cfg.Factor.Creates, factor.open, factor.creates, "creates for one factor within " + shortDuration(g.cfg.Period)},
-		{limitIdentityPending, g.cfg.Identity.Pending, identity.open, identity.pending, "challenges of one identity pending at once"},
-		{limitFactorPending, g.cfg.Factor.Pending, factor.open, factor.pending, "challenges of one factor pending at once"},
-	} {
-		if over := check.open + len(check.ends) - check.most; check.most > 0 && over >= 0 {
-			out := excess{limit: check.limit, text: fmt.Sprintf("%d %s", check.most, check.text)}
-			if over < len(check.ends) {
-				slices.SortFunc(check.ends, time.Time.Compare)
-				out.until = check.ends[over]
-			}
-			return out, true
+	for _, one := range slices.Backward(g.rings.of(e.guard.identity)) {
+		if g.ids[one.id] > 0 {
+			continue // an earlier try of a request that holds its place
+		}
+		full := true
+		for _, t := range tallies {
+			t.add(one, one.factor == e.guard.factor, g.cfg.Period, now, apiNow)
+			full = full && t.full()
+		}
+		if full {
+			break
 		}
 	}
-	return excess{}, false
+	var out excess
+	for _, t := range tallies {
+		if !t.full() {
+			continue
+		}
+		if out.limit == "" {
+			out = excess{limit: t.limit, text: fmt.Sprintf("%d %s", t.most, t.text), until: t.until}
+		}
+		if t.until.IsZero() || out.until.IsZero() {
+			out.until = time.Time{}
+		} else if t.until.After(out.until) {
+			out.until = t.until
+		}
+	}
+	return out, out.limit != ""
 }
 
-// tally is what counts towards the limits of an identity or a factor: what is
-// under way, and when each of the others stops to count.
+// tally counts what there is towards one limit, the newest first, until it is
+// reached.
 type tally struct {
-	open             int
-	creates, pending []time.Time
+	limit           guardLimit
+	most            int
+	factor, pending bool
+	text            string
+
+	n     int
+	until time.Time // when the one of those counted that ends first stops to count; zero: not known
 }
 
-func (t *tally) add(r *rung, period time.Duration, now, apiNow time.Time) {
-	if end := r.at.Add(period); end.After(now) {
-		t.creates = append(t.creates, end)
+func (t *tally) full() bool { return t.n >= t.most }
+
+// hold counts one that is under way.
+func (t *tally) hold(sameFactor bool) {
+	if !t.full() && (sameFactor || !t.factor) {
+		t.n++
 	}
-	if r.pending.After(apiNow) {
-		t.pending = append(t.pending, r.pending)
+}
+
+func (t *tally) add(r *rung, sameFactor bool, period time.Duration, now, apiNow time.Time) {
+	if t.full() || t.factor && !sameFactor {
+		return
+	}
+	end, at := r.at.Add(period), now
+	if t.pending {
+		end, at = r.pending, apiNow
+	}
+	if !end.After(at) {
+		return
+	}
+	t.n++
+	if t.until.IsZero() || end.Before(t.until) {
+		t.until = end
 	}
 }
 
@@ -177,8 +212,8 @@ func (l *lane) guardCheck(e *entry, now time.Time) *outcome {
 	}
 	e.guard.passed = true
 	l.guard.hold(e)
-	if !strings.EqualFold(string(e.rec.Key), e.req.Identity) {
-		l.trouble.Warn("the guard counts within a partition, and creates come whose key is not their identity: " +
+	if string(e.rec.Key) != strings.ToLower(e.req.Identity) {
+		l.trouble.Warn("the guard counts within a partition, and creates come whose key is not their identity in lower case: " +
 			"unless a partitioner of your own keeps an identity in one partition, each partition allows the limits anew")
 	}
 	return nil
@@ -199,44 +234,63 @@ func (l *lane) guardEnded(o *outcome) {
 	if o.suppressed || o.unnoted {
 		return
 	}
-	if e.ring = ringOf(o); e.ring.counts() {
+	if e.ring = l.ringOf(o); e.ring.counts() {
 		l.guard.rings.note(e.id, challengeSID(o), e.ring)
 	} else {
 		l.guard.rings.forget(e.id)
 	}
 }
 
-// defaultLifetime is how long a challenge lives that was made without an
-// expiration date (API specification).
-const defaultLifetime = 5 * time.Minute
-
 // ringOf is the ring that a create's outcome stands for. One whose end is not
-// known counts as made.
-func ringOf(o *outcome) ring {
+// known counts as made at the last moment at which it can have been: no create is
+// sent after its deadline. One that was found counts from when it was made.
+func (l *lane) ringOf(o *outcome) ring {
 	e := o.entry
-	r := ring{identity: e.guard.identity, factor: e.guard.factor, at: o.ended}
-	expires := e.acct.now().Add(defaultLifetime)
-	if at := e.req.Create.ExpirationDate; at != nil {
-		expires = *at
-	}
+	at := o.ended
+	ahead := e.acct.clock.now(at).Sub(at) // of the API's clock
+	var pending *time.Time
 	switch {
 	case o.outcome == schemas.OutcomeSucceeded, o.outcome == schemas.OutcomeAdopted:
 		c, _ := shownIn(o.answer.challenge)
 		if c.FactorType == read.FactorTOTP {
 			return ring{}
 		}
-		if c.ExpirationDate != nil {
-			expires = *c.ExpirationDate
+		if c.DateCreated != nil && o.outcome == schemas.OutcomeAdopted {
+			at = earlier(at, c.DateCreated.Add(time.Second-ahead)) // it is cut to the second
 		}
-		if c.Status == read.StatusPending || c.Status == "" {
-			r.pending = expires
+		if pending = c.ExpirationDate; c.Status != read.StatusPending && c.Status != "" {
+			pending = new(time.Time)
 		}
 	case o.err != nil && o.err.Class == schemas.ClassAmbiguous:
-		r.pending = expires
+		at = earlier(at, deadline(e).Add(l.cfg.recovery.settleFor(e.acct.timeout)-ahead))
 	default:
 		return ring{}
 	}
+	if at.Before(o.ended.Add(-maxGuardPeriod)) {
+		at = o.ended.Add(-maxGuardPeriod) // it counts towards nothing, however wrong the date is
+	}
+	if pending == nil {
+		pending = e.req.Create.ExpirationDate
+	}
+	r := ring{identity: e.guard.identity, factor: e.guard.factor, at: at, pending: at.Add(ahead + defaultLifetime)}
+	if pending != nil {
+		r.pending = earlier(*pending, at.Add(ahead+maxAge)) // none lives longer
+	}
+	if !r.pending.After(o.ended.Add(ahead)) {
+		r.pending = time.Time{}
+	}
 	return r
+}
+
+// defaultLifetime is how long a challenge lives that was made without an
+// expiration date (API specification).
+const defaultLifetime = 5 * time.Minute
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // shown is what the guard reads of a challenge.
@@ -244,12 +298,14 @@ type shown struct {
 	SID            string          `json:"sid"`
 	Status         read.Status     `json:"status"`
 	FactorType     read.FactorType `json:"factor_type"`
+	DateCreated    *time.Time      `json:"date_created"`
 	ExpirationDate *time.Time      `json:"expiration_date"`
 }
 
 func shownIn(challenge json.RawMessage) (shown, bool) {
 	var c shown
-	return c, json.Unmarshal(challenge, &c) == nil
+	err := json.Unmarshal(challenge, &c)
+	return c, err == nil
 }
 
 // guardLearns takes from the answer to a read or an update which challenges are

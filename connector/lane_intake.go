@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/countersign/countersign/connector/kafka"
@@ -184,7 +185,7 @@ func (l *lane) identify(e *entry) {
 	if e.anyAge {
 		l.distrust(e, e.received)
 	}
-	if l.guard.watch(e, m); e.uncertain && l.guard.unknown(e) {
+	if l.guard.watch(e, m); e.uncertain {
 		l.guard.hold(e)
 	}
 }
@@ -253,7 +254,7 @@ func orderingKey(e *entry) string {
 	case e.rec.Key != nil:
 		return "k" + string(e.rec.Key)
 	case e.req != nil:
-		return "i" + e.req.Identity
+		return "i" + strings.ToLower(e.req.Identity)
 	default:
 		return "o" + strconv.FormatInt(e.rec.Offset, 10)
 	}

@@ -89,7 +89,9 @@ func (l *ledger) restore(ctx context.Context, mem memory, now time.Time) error {
 				// Left so, the entry would be remembered for too long.
 				s.at = now
 			}
-			s.ring.at = s.at
+			if s.ring.at.After(now) {
+				s.ring.at = now
+			}
 			l.rings.note(id, s.sid, s.ring)
 			l.merge(id, s, now)
 		}

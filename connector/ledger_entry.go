@@ -91,6 +91,10 @@ func (s seenID) entry(id hash) schemas.LedgerEntry {
 	}
 	if s.ring.counts() {
 		e.Identity, e.Factor = hex.EncodeToString(s.ring.identity[:]), hex.EncodeToString(s.ring.factor[:])
+		if !s.ring.at.Equal(s.at) {
+			rang := s.ring.at.UTC()
+			e.RangAt = &rang
+		}
 		if !s.ring.pending.IsZero() {
 			pending := s.ring.pending.UTC()
 			e.PendingUntil = &pending
@@ -117,6 +121,9 @@ func seenOf(e schemas.LedgerEntry) (id hash, s seenID, ok bool) {
 	ok = readHash(id[:], e.IDHash) && readHash(s.body[:], e.Body) && readHash(s.record[:], e.Record)
 	if readHash(s.ring.identity[:], e.Identity) && readHash(s.ring.factor[:], e.Factor) {
 		s.ring.at = e.At
+		if e.RangAt != nil {
+			s.ring.at = *e.RangAt
+		}
 		if e.PendingUntil != nil {
 			s.ring.pending = *e.PendingUntil
 		}

@@ -1,6 +1,9 @@
 package connector
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // ring is a challenge that was made, or may have been, for the guard's count.
 // The zero value is none.
@@ -18,12 +21,13 @@ func (r ring) counts() bool { return r.identity != hash{} }
 // remembers nothing.
 //
 // Nothing is forgotten within the retention, so its memory is bounded by the
-// creates of that time: about 300 bytes each.
+// creates of that time: about 400 bytes each.
 type rings struct {
 	retention  time.Duration
-	byID       map[hash]*rung // by the request's id
-	byIdentity map[hash][]*rung
-	queue      []*rung // in the order in which they came, which is almost that of their times
+	byID       map[hash]*rung   // by the request's id
+	bySID      map[string]*rung // by the challenge, where it is known
+	byIdentity map[hash][]*rung // the oldest first
+	queue      []*rung          // in the order in which they came, which is almost that of their times
 }
 
 type rung struct {
@@ -42,7 +46,7 @@ func newRings(cfg GuardConfig) *rings {
 }
 
 func (r *rings) clear() {
-	r.byID, r.byIdentity, r.queue = map[hash]*rung{}, map[hash][]*rung{}, nil
+	r.byID, r.bySID, r.byIdentity, r.queue = map[hash]*rung{}, map[string]*rung{}, map[hash][]*rung{}, nil
 }
 
 // note remembers what became of a request id. Whatever was noted for it before is
@@ -57,7 +61,15 @@ func (r *rings) note(id hash, sid string, is ring) {
 	}
 	one := &rung{ring: is, id: id, sid: sid}
 	r.byID[id] = one
-	r.byIdentity[is.identity] = append(r.byIdentity[is.identity], one)
+	if sid != "" {
+		r.bySID[sid] = one
+	}
+	all := r.byIdentity[is.identity]
+	at := len(all)
+	for at > 0 && all[at-1].at.After(is.at) { // nearly always the last
+		at--
+	}
+	r.byIdentity[is.identity] = slices.Insert(all, at, one)
 	r.queue = append(r.queue, one)
 }
 
@@ -67,18 +79,19 @@ func (r *rings) forget(id hash) {
 		return
 	}
 	delete(r.byID, id)
-	rest := r.byIdentity[one.identity][:0]
-	for _, other := range r.byIdentity[one.identity] {
-		if other != one {
-			rest = append(rest, other)
-		}
+	if r.bySID[one.sid] == one {
+		delete(r.bySID, one.sid)
 	}
-	if len(rest) == 0 {
+	all := r.byIdentity[one.identity]
+	switch at := slices.Index(all, one); {
+	case len(all) == 1:
 		delete(r.byIdentity, one.identity)
-		return
+	case at == 0: // what has become too old is the first
+		all[0] = nil
+		r.byIdentity[one.identity] = all[1:]
+	default:
+		r.byIdentity[one.identity] = slices.Delete(all, at, at+1)
 	}
-	clear(r.byIdentity[one.identity][len(rest):])
-	r.byIdentity[one.identity] = rest
 }
 
 // expire forgets what no limit can ask for any more.
@@ -98,17 +111,17 @@ func (r *rings) expire(now time.Time) {
 	}
 }
 
-// of returns what is remembered of an identity. The caller must not keep it.
+// of returns what is remembered of an identity, the oldest first. The caller must
+// not keep it.
 func (r *rings) of(identity hash) []*rung { return r.byIdentity[identity] }
 
-// answered takes note that a challenge is no longer pending and returns the
-// request id that it was made for; false where nothing changes.
+// answered takes note that a challenge of an identity is no longer pending and
+// returns the request id that it was made for; false where nothing changes.
 func (r *rings) answered(identity hash, sid string) (id hash, changed bool) {
-	for _, one := range r.byIdentity[identity] {
-		if one.sid == sid && !one.pending.IsZero() {
-			one.pending = time.Time{}
-			return one.id, true
-		}
+	one := r.bySID[sid]
+	if one == nil || one.identity != identity || one.pending.IsZero() {
+		return hash{}, false
 	}
-	return hash{}, false
+	one.pending = time.Time{}
+	return one.id, true
 }

@@ -27,6 +27,8 @@ type LedgerEntry struct {
 	// that counts towards the guard's limits: keyed hashes like IDHash. Empty: none.
 	Identity string
 	Factor   string
+	// RangAt is when that challenge was made, at the latest, where it was not At.
+	RangAt *time.Time
 	// PendingUntil is when that challenge expires. Nil: it is not pending.
 	PendingUntil *time.Time
 }
@@ -51,6 +53,9 @@ func (e LedgerEntry) Encode() ([]byte, error) {
 	}
 	w.optional("identity", e.Identity)
 	w.optional("factor", e.Factor)
+	if e.RangAt != nil {
+		w.time("rang_at", *e.RangAt)
+	}
 	if e.PendingUntil != nil {
 		w.time("pending_until", *e.PendingUntil)
 	}
@@ -73,7 +78,8 @@ func (e *LedgerEntry) plain() bool {
 		0 < len(e.Topic) && len(e.Topic) < 250 && !strings.ContainsFunc(e.Topic, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) &&
 		e.Partition >= 0 && e.Partition <= MaxCount && e.Offset >= 0 &&
 		(e.Identity == "" || hashRule(e.Identity) == "") && (e.Factor == "" || hashRule(e.Factor) == "") &&
-		ordinary(e.At) && (e.CalledSince == nil || ordinary(*e.CalledSince)) && (e.PendingUntil == nil || ordinary(*e.PendingUntil))
+		ordinary(e.At) && (e.CalledSince == nil || ordinary(*e.CalledSince)) &&
+		(e.RangAt == nil || ordinary(*e.RangAt)) && (e.PendingUntil == nil || ordinary(*e.PendingUntil))
 }
 
 // DecodeLedgerEntry reads the value of a ledger record. The error, if any, is a
@@ -95,6 +101,7 @@ func DecodeLedgerEntry(data []byte) (e *LedgerEntry, err error) {
 		e.CalledSince = o.time("called_since", optional)
 		e.Identity = o.text("identity", optional, hashRule)
 		e.Factor = o.text("factor", optional, hashRule)
+		e.RangAt = o.time("rang_at", optional)
 		e.PendingUntil = o.time("pending_until", optional)
 	}, func(version string) { e.Version = version })
 	if err != nil {
@@ -105,5 +112,5 @@ func DecodeLedgerEntry(data []byte) (e *LedgerEntry, err error) {
 
 var ledgerShape = shape{names: []string{
 	"version", "id_hash", "body", "record", "outcome", "challenge_sid", "topic", "partition", "offset", "at", "called_since",
-	"identity", "factor", "pending_until",
+	"identity", "factor", "rang_at", "pending_until",
 }}

@@ -37,6 +37,7 @@ var goldenLedger = map[string]*schemas.LedgerEntry{
 	}),
 	"ring": ledgerEntry(func(e *schemas.LedgerEntry) {
 		e.Identity, e.Factor, e.PendingUntil = strings.Repeat("3d", 16), strings.Repeat("4c", 16), after(5*time.Minute)
+		e.RangAt = after(-time.Minute)
 	}),
 	"bounds": ledgerEntry(func(e *schemas.LedgerEntry) {
 		e.Outcome, e.Partition, e.Offset = schemas.OutcomeDuplicate, math.MaxInt32, math.MaxInt64

@@ -41,11 +41,22 @@ func openPhone(ctx context.Context, cfg device.Config, path string) (*device.Dev
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("--state: %w", err)
 	}
-	phone, err := device.Enrol(ctx, cfg)
+	// What can't be kept is not enrolled: the factor would be nobody's.
+	file, err := os.CreateTemp(filepath.Dir(path), ".phone-*") // readable by its owner alone
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("--state: %w", err)
 	}
-	return phone, savePhone(cfg, path, phone)
+	phone, err := device.Enrol(ctx, cfg)
+	if err == nil {
+		err = savePhone(file, cfg, phone)
+	}
+	if err = errors.Join(err, file.Close()); err == nil {
+		err = os.Rename(file.Name(), path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--state: %w", errors.Join(err, os.Remove(file.Name())))
+	}
+	return phone, nil
 }
 
 func attachPhone(cfg device.Config, path string, text []byte) (*device.Device, error) {
@@ -70,11 +81,10 @@ func attachPhone(cfg device.Config, path string, text []byte) (*device.Device, e
 	})
 }
 
-// savePhone writes the file for its owner alone, whole or not at all.
-func savePhone(cfg device.Config, path string, phone *device.Device) error {
+func savePhone(file *os.File, cfg device.Config, phone *device.Device) error {
 	der, err := x509.MarshalPKCS8PrivateKey(phone.PrivateKey())
 	if err != nil {
-		return fmt.Errorf("--state: %w", err)
+		return err
 	}
 	factor := phone.Factor()
 	text, err := json.MarshalIndent(phoneState{
@@ -83,18 +93,8 @@ func savePhone(cfg device.Config, path string, phone *device.Device) error {
 		PrivateKey: string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
 	}, "", "  ")
 	if err != nil {
-		return fmt.Errorf("--state: %w", err)
-	}
-	file, err := os.CreateTemp(filepath.Dir(path), ".phone-*") // readable by its owner alone
-	if err != nil {
-		return fmt.Errorf("--state: %w", err)
+		return err
 	}
 	_, err = file.Write(append(text, '\n'))
-	if err = errors.Join(err, file.Close()); err == nil {
-		err = os.Rename(file.Name(), path)
-	}
-	if err != nil {
-		return fmt.Errorf("--state: %w", errors.Join(err, os.Remove(file.Name())))
-	}
-	return nil
+	return err
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,8 +40,9 @@ from there, as they stand.
 
 All events are checked first, with every fault reported, and none is sent while
 one has a fault. --no-validate sends files as they are, to see what a connector
-makes of them. A record's key is the event's identity, so that requests of one
-identity keep their order, unless --key says otherwise.
+makes of them. A record's key is the event's identity in lower case, so that the
+requests of one identity are in one partition and keep their order, unless --key
+says otherwise.
 
 For each event, its id is printed once Kafka has it. With --wait, the results
 follow, one line each, as countersign tail prints them. Auth payloads are never
@@ -67,7 +69,7 @@ duplicate); 1 otherwise; 2 wrong usage, flags that make no valid request include
 	f.broker.register(cmd)
 	fl.StringVar(&f.topic, "topic", requestsTopic, "`topic` to send to")
 	fl.StringVar(&f.results, "results-topic", resultsTopic, "`topic` to wait on")
-	fl.StringVar(&f.key, "key", "", "record `key` of every event (default: its identity)")
+	fl.StringVar(&f.key, "key", "", "record `key` of every event (default: its identity in lower case)")
 	fl.Float64Var(&f.rate, "rate", 0, "events per second; 0 is as fast as possible")
 	fl.BoolVar(&f.noValidate, "no-validate", false, "send files without checking them")
 	fl.BoolVarP(&f.wait, "wait", "w", false, "wait for the results and print them")
@@ -197,11 +199,12 @@ func (f sendFlags) unchecked(e event) outgoing {
 
 func (f sendFlags) message(e event, identity string) kafka.Message {
 	m := kafka.Message{Topic: f.topic, Value: e.data}
+	key := strings.ToLower(identity) // the API does not tell case apart, and Kafka's partitioners do
 	if f.key != "" {
-		identity = f.key
+		key = f.key
 	}
-	if identity != "" {
-		m.Key = []byte(identity)
+	if key != "" {
+		m.Key = []byte(key)
 	}
 	return m
 }

@@ -35,7 +35,7 @@ node)
 	fi
 	;;
 python)
-	command -v python3 >/dev/null || { echo "there is no python3" >&2; exit 1; }
+	python3 -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "it needs Python 3.11 or later" >&2; exit 1; }
 	dir=$(place python python/requirements.txt <(python3 --version))
 	if [[ ! -d $dir ]]; then
 		mkdir -p "$bin"

@@ -28,10 +28,14 @@ type suite struct {
 // TestTwilioNode is the suite of npm twilio.
 func TestTwilioNode(t *testing.T) {
 	suite{
-		name:    "node",
-		command: func(string) []string { return []string{"node", "--test", "--test-reporter=tap", "node/"} },
-		env:     func(dir string) []string { return []string{"NODE_PATH=" + filepath.Join(dir, "node_modules")} },
-		passed:  regexp.MustCompile(`^ *ok \d+ - (\w+)$`),
+		name: "node",
+		command: func(string) []string {
+			// Each file by its name: what a folder stands for differs between versions.
+			files, _ := filepath.Glob("node/*.test.*") // the pattern is a good one
+			return append([]string{"node", "--test", "--test-reporter=tap"}, files...)
+		},
+		env:    func(dir string) []string { return []string{"NODE_PATH=" + filepath.Join(dir, "node_modules")} },
+		passed: regexp.MustCompile(`^ *ok \d+ - (\w+)$`),
 	}.run(t)
 }
 

@@ -2,6 +2,8 @@ package device
 
 import (
 	"context"
+	"errors"
+	"net/http"
 	"time"
 )
 
@@ -19,10 +21,10 @@ const (
 
 // Run looks for pending challenges, asks decide about each once, and answers,
 // until ctx ends; then it returns nil, and no call of it is under way. An
-// answer that fails is tried again at the next look, with the same decision. Errors go to
-// Config.OnError and end nothing: the API may come back.
+// answer that fails is tried again at the next look, with the same decision, until it is known
+// what became of it. Errors go to Config.OnError and end nothing: the API may come back.
 func (d *Device) Run(ctx context.Context, decide func(Challenge) Decision) error {
-	decided := map[string]Decision{}
+	decided := map[string]*decision{}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -36,9 +38,15 @@ func (d *Device) Run(ctx context.Context, decide func(Challenge) Decision) error
 	}
 }
 
-// look handles what is pending now. decided remembers challenges as long as
-// they are listed.
-func (d *Device) look(ctx context.Context, decided map[string]Decision, decide func(Challenge) Decision) {
+// decision is what was decided about a challenge.
+type decision struct {
+	Decision
+	over bool // it is known what became of it
+}
+
+// look handles what is pending now. decided remembers challenges until they are
+// no longer listed and it is known what became of them.
+func (d *Device) look(ctx context.Context, decided map[string]*decision, decide func(Challenge) Decision) {
 	pending, err := d.Pending(ctx)
 	if err != nil {
 		d.report(ctx, err)
@@ -50,42 +58,49 @@ func (d *Device) look(ctx context.Context, decided map[string]Decision, decide f
 		if ctx.Err() != nil {
 			return
 		}
-		decision, seen := decided[c.SID]
-		if !seen {
-			decision = decide(c)
-			decided[c.SID] = decision
+		if decided[c.SID] == nil {
+			chosen := decide(c)
+			decided[c.SID] = &decision{Decision: chosen, over: chosen == Ignore}
 		}
-		if decision == Ignore {
+		d.carryOut(ctx, c.SID, decided[c.SID])
+	}
+	for sid, chosen := range decided {
+		if listed[sid] {
 			continue
 		}
-		if err := d.carryOut(ctx, c.SID, decision); err != nil {
-			d.report(ctx, err)
-		}
-	}
-	for sid := range decided {
-		if !listed[sid] {
+		if d.carryOut(ctx, sid, chosen); chosen.over {
 			delete(decided, sid)
 		}
 	}
 }
 
-func (d *Device) carryOut(ctx context.Context, sid string, decision Decision) error {
-	c, err := d.Fetch(ctx, sid)
-	if err != nil {
-		return err
-	}
-	if c.Status != "pending" { // answered or expired since the list: nothing is left to do
-		return nil
+// carryOut answers a challenge, unless it has been answered: by a try before,
+// whose own answer was lost, or by somebody else.
+func (d *Device) carryOut(ctx context.Context, sid string, chosen *decision) {
+	if chosen.over || ctx.Err() != nil {
+		return
 	}
 	status := StatusApproved
-	if decision == Deny {
+	if chosen.Decision == Deny {
 		status = StatusDenied
 	}
-	if err := d.Answer(ctx, c, status); err != nil {
-		return err
+	c, err := d.Fetch(ctx, sid)
+	if err == nil && c.Status == "pending" {
+		err = d.Answer(ctx, c, status)
+		c.Status = status
 	}
-	d.cfg.OnAnswer(c, decision)
-	return nil
+	switch {
+	case err != nil:
+		var gone *Error
+		chosen.over = errors.As(err, &gone) && gone.Code == CodeRefused && gone.Status == http.StatusNotFound
+		d.report(ctx, err)
+	case c.Status != status:
+		chosen.over = true
+		d.report(ctx, failf(CodeNotPending, "challenge %s is %s", sid, c.Status))
+	default:
+		chosen.over = true
+		d.cfg.OnAnswer(c, chosen.Decision)
+	}
 }
 
 // report passes an error on unless it only tells that ctx ended.

@@ -3,6 +3,7 @@ package device_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,4 +127,47 @@ func TestRunEndsWithItsContext(t *testing.T) {
 	if err := d.Run(ctx, func(device.Challenge) device.Decision { return device.Ignore }); err != nil {
 		t.Error(err)
 	}
+}
+
+// Run hears of an answer that stands though its reply was lost, and says it of one
+// that came too late.
+func TestRunHearsWhatBecameOfAnAnswer(t *testing.T) {
+	now := atomic.Int64{}
+	now.Store(time.Now().Unix())
+	e, cfg := start(t, emulator.Config{Faults: emulator.Faults{Devices: true}, Now: func() time.Time { return time.Unix(now.Load(), 0) }})
+	seen := &collect{hit: make(chan struct{}, 1)}
+	told := make(chan device.Decision, 2)
+	cfg.OnError = seen.add
+	cfg.OnAnswer = func(_ device.Challenge, d device.Decision) { told <- d }
+	d := enrol(t, cfg)
+	if err := e.Script(emulator.OperationUpdate, emulator.FaultResetAfter); err != nil {
+		t.Fatal(err)
+	}
+	create(t, cfg, d, "lost reply")
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() {
+		ended <- d.Run(ctx, func(c device.Challenge) device.Decision {
+			if c.Details.Message == "slow" {
+				now.Add(301) // while its owner thinks
+			}
+			return device.Approve
+		})
+	}()
+	if got := <-told; got != device.Approve {
+		t.Errorf("told %v", got)
+	}
+	create(t, cfg, d, "slow")
+	for late := false; !late; {
+		<-seen.hit
+		seen.mu.Lock()
+		late = len(seen.errs) == 2
+		seen.mu.Unlock()
+	}
+	cancel()
+	if err := <-ended; err != nil || len(told) != 0 {
+		t.Errorf("%v, told %d more", err, len(told))
+	}
+	wantCode(t, "reset", seen.errs[0], device.CodeTransport)
+	wantCode(t, "expired", seen.errs[1], device.CodeNotPending)
 }

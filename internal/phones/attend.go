@@ -126,6 +126,11 @@ func (p *Page) press(ctx context.Context, sid, status string) *problem {
 	case e.Code == device.CodeRefused && e.Status/100 == 4 && e.Status != http.StatusTooManyRequests:
 		return &problem{http.StatusBadGateway, "refused", fmt.Sprintf("The API refuses the answer: %s (%d).", e.Message, e.APICode)}
 	default:
+		if c, err := ph.Device.Fetch(ctx, sid); err == nil && c.Status == status {
+			p.book.pressed(status) // only the word about it was lost
+			p.book.seen(ph, c)
+			return nil
+		}
 		p.book.unreached(ph)
 		return &problem{http.StatusBadGateway, "away", "The API does not answer. Whether it has the answer is not known: look again in a moment."}
 	}
