@@ -152,9 +152,23 @@ func (c apiCaller) look(ctx context.Context, q query, pay func() error) (sightin
 		}
 		if err = pay(); err == nil {
 			page, err = c.client.NextPage(ctx, page)
+			err = behindTheFirst(err)
 		}
 	}
 	return sighting{}, err
+}
+
+// behindTheFirst keeps a refusal of a further page from being taken for what the
+// API says of the list: it has just shown that there is one. The look is made again.
+func behindTheFirst(err error) error {
+	api, ok := errors.AsType[*read.APIError](err)
+	if !ok || challenge.Classify(false, err).Class != challenge.ClassRejected {
+		return err
+	}
+	return &read.CallError{
+		Code: read.CodeBadAnswer, Sent: true, Status: api.Status, RequestID: api.RequestID,
+		Err: fmt.Errorf("a further page of a list is refused: code %d", api.Code),
+	}
 }
 
 // isPast reports that a list, newest first, shows nothing behind this challenge

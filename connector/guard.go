@@ -97,8 +97,8 @@ type excess struct {
 }
 
 // exceeds reports the first limit that one more create would exceed. now is by
-// our clock, apiNow by the API's. It looks no further back than the limits ask
-// for: somebody's flood must not cost the others of the lane.
+// our clock, apiNow by the API's. It looks no further back than to where all
+// limits are reached: somebody's flood must cost the others of the lane as little as can be.
 func (g *guard) exceeds(e *entry, now, apiNow time.Time) (excess, bool) {
 	period := shortDuration(g.cfg.Period)
 	tallies := []*tally{
@@ -108,9 +108,16 @@ func (g *guard) exceeds(e *entry, now, apiNow time.Time) (excess, bool) {
 		{limit: limitFactorPending, most: g.cfg.Factor.Pending, factor: true, pending: true, text: "challenges of one factor pending at once"},
 	}
 	tallies = slices.DeleteFunc(tallies, func(t *tally) bool { return t.most == 0 })
+	counted := map[hash]struct{}{} // ids that stand in several records
 	for other := range g.held[e.guard.identity] {
 		if other == e || other.id == e.id { // a repetition of e itself has its outcome from e
 			continue
+		}
+		if g.ids[other.id] > 1 {
+			if _, before := counted[other.id]; before {
+				continue
+			}
+			counted[other.id] = struct{}{}
 		}
 		full := true
 		for _, t := range tallies {
@@ -262,7 +269,10 @@ func (l *lane) ringOf(o *outcome) ring {
 			pending = new(time.Time)
 		}
 	case o.err != nil && o.err.Class == schemas.ClassAmbiguous:
-		at = earlier(at, deadline(e).Add(l.cfg.recovery.settleFor(e.acct.timeout)-ahead))
+		settle := l.cfg.recovery.settleFor(e.acct.timeout)
+		if at = earlier(at, deadline(e).Add(settle-ahead)); !e.lastSend.IsZero() {
+			at = earlier(at, e.lastSend.Add(settle))
+		}
 	default:
 		return ring{}
 	}

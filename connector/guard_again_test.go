@@ -214,3 +214,52 @@ func BenchmarkGuardFlood(b *testing.B) {
 		})
 	}
 }
+
+// TestPushGuardDatesADoubtOnce: a request that is looked for in vain again rings
+// nobody, so its ring keeps its time.
+func TestPushGuardDatesADoubtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := guardRig(t, GuardConfig{Identity: GuardLimits{Creates: 1, Pending: 1}})
+		vague := ringEvent(t, "vague", "identity-1", testFactor)
+		answered := r.api.answer
+		r.api.answer = func(ctx context.Context, req *schemas.Request, n int) (answer, error) {
+			if req.ID == "vague" {
+				return answer{}, errLostAnswer
+			}
+			return answered(ctx, req, n)
+		}
+		r.api.seen = func(context.Context, query) (sighting, error) { return sighting{date: time.Now()}, nil } // the page cap
+		r.log.add("a", vague, 0)
+		r.start()
+		pass(20 * time.Minute)
+		r.log.add("a", vague, 0)
+		pass(time.Minute)
+		r.wantLast(t, "vague", schemas.OutcomeFailed)
+		if n := r.api.called("vague"); n != 1 {
+			t.Fatalf("called %d times", n)
+		}
+		r.flood(t, "b", 2, "identity-1", testFactor)
+		r.wantRang(t, "b", 1, 1)
+		r.mustEnd()
+	})
+}
+
+// TestPushGuardCountsCopiesOnce: a request that stands twice in the log, both in
+// doubt, can ring once.
+func TestPushGuardCountsCopiesOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := guardRig(t, GuardConfig{Identity: GuardLimits{Creates: 2}})
+		twice := ringEvent(t, "twice", "identity-1", testFactor)
+		r.start()
+		pass(time.Second)
+		r.log.add("b", twice, 0)
+		r.dieCalling(t, "a", twice)
+		r.start()
+		pass(100 * time.Millisecond)
+		r.log.add("c", ringEvent(t, "c", "identity-1", testFactor), 0)
+		pass(time.Second)
+		r.wantRang(t, "c", 1, 0)
+		pass(time.Minute)
+		r.mustEnd()
+	})
+}

@@ -75,8 +75,9 @@ const (
 	codeExpired   = 60323
 )
 
-// The API's codes for a factor and an entity that are not there.
+// The API's codes for what is not there: anything, a factor, an entity.
 const (
+	codeNotFound = 20404
 	codeNoFactor = 60390
 	codeNoEntity = 60392
 )
@@ -278,11 +279,11 @@ func (e *entry) listing(end attemptEnd, date, backTo time.Time) listing {
 	return l
 }
 
-// notFound also goes by the code: no status is documented for the codes of a
-// factor and an entity that are not there.
+// notFound goes by the code alone. No status is documented for a factor and an
+// entity that are not there, and a 404 of another code may be about a parameter.
 func notFound(err error) bool {
 	api, ok := errors.AsType[*read.APIError](err)
-	return ok && (api.Status == 404 || api.Code == codeNoFactor || api.Code == codeNoEntity)
+	return ok && (api.Code == codeNotFound || api.Code == codeNoFactor || api.Code == codeNoEntity)
 }
 
 func apiDate(err error) time.Time {

@@ -149,8 +149,8 @@ func (l *lane) fill(now time.Time) {
 func (l *lane) take(rec kafka.Record, bytes int64, now time.Time) {
 	l.cfg.stats.record()
 	e := &entry{rec: rec, hash: hashRecord(&rec), bytes: bytes, received: now, since: rec.Timestamp, heapAt: -1}
-	if now.Before(e.since) {
-		e.since = now // its producer's clock is ahead of ours
+	if now.Before(e.since) || e.since.IsZero() {
+		e.since = now // its producer's clock is ahead of ours, or it had none
 	}
 	e.enter(entryQueued, now, "an earlier record of its key")
 	l.decode(e, now)
@@ -180,6 +180,9 @@ func (l *lane) identify(e *entry) {
 		e.marker = m.markOf(e.req, e.body)
 	}
 	if e.former = l.start.mayHaveCalled(e.rec.Offset); e.former {
+		if e.rec.Timestamp.IsZero() {
+			e.since = e.received.Add(-maxAge) // nobody knows when, but no longer ago can matter
+		}
 		l.distrust(e, l.fenced)
 	}
 	if e.anyAge {
@@ -218,8 +221,8 @@ func (l *lane) decode(e *entry, now time.Time) {
 	if redrive.LookSince != nil {
 		// Its earlier record may have been called.
 		e.anyAge = true
-		if redrive.LookSince.Before(e.since) {
-			e.since = *redrive.LookSince
+		if since := notTooOld(*redrive.LookSince); since.Before(e.since) {
+			e.since = since
 		}
 	}
 	if len(faults) > 0 {
@@ -238,6 +241,14 @@ func (l *lane) decode(e *entry, now time.Time) {
 		o := rejectFaults(e, schemas.ClassAccount, []schemas.Fault{{Path: "$.account", Message: l.accountFault(req)}}, now)
 		e.verdict = &o
 	}
+}
+
+// notTooOld cuts a moment that somebody else wrote to what the ledger can keep.
+func notTooOld(at time.Time) time.Time {
+	if oldest := time.Unix(1, 0); at.Before(oldest) {
+		return oldest
+	}
+	return at
 }
 
 func (l *lane) accountFault(req *schemas.Request) string {

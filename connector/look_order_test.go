@@ -5,6 +5,10 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -82,5 +86,47 @@ func TestLookReachesBackInEitherOrder(t *testing.T) {
 				t.Errorf("a complete look at %d challenges misses one that was created after the moment that it reaches back to", len(seen.challenges))
 			}
 		})
+	}
+}
+
+// TestLookRefusedOnAFurtherPage: an answer about a page is none about the list,
+// which has just been shown to hold something.
+func TestLookRefusedOnAFurtherPage(t *testing.T) {
+	for _, code := range []int{20404, 60374, 60391} {
+		var pages atomic.Int64
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			if pages.Add(1)%2 == 1 {
+				_, _ = fmt.Fprintf(w, `{"challenges":[],"meta":{"key":"challenges","next_page_url":"http://%s%s?PageToken=DN1"}}`, req.Host, req.URL.Path)
+				return
+			}
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = fmt.Fprintf(w, `{"code":%d,"message":"no","status":404}`, code)
+		}))
+		client, err := challenge.New(read.Config{AccountSID: emulator.DefaultAccountSID, Password: emulator.DefaultAuthToken, BaseURL: server.URL})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = apiCaller{client}.look(t.Context(), query{serviceSID: testService, identity: "identity-1", factorSID: testFactor, maxPages: 5}, func() error { return nil })
+		if v := challenge.Classify(false, err); v.Class != challenge.ClassUnavailable || notFound(err) || pages.Load() != 2 {
+			t.Errorf("code %d: %s after %d pages: %v", code, v.Class, pages.Load(), err)
+		}
+		client.CloseIdleConnections()
+		server.Close()
+	}
+}
+
+// TestNotFoundGoesByTheCode: what proves that nothing is there, and what does not.
+func TestNotFoundGoesByTheCode(t *testing.T) {
+	for _, tc := range []struct {
+		status, code int
+		want         bool
+	}{
+		{404, 20404, true}, {404, 60390, true}, {400, 60390, true}, {404, 60392, true},
+		{404, 60374, false}, {404, 60367, false}, {404, 0, false}, {400, 60306, false},
+	} {
+		if got := notFound(apiErr(tc.status, tc.code)); got != tc.want {
+			t.Errorf("%d/%d: %t", tc.status, tc.code, got)
+		}
 	}
 }

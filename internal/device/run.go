@@ -91,8 +91,7 @@ func (d *Device) carryOut(ctx context.Context, sid string, chosen *decision) {
 	}
 	switch {
 	case err != nil:
-		var gone *Error
-		chosen.over = errors.As(err, &gone) && gone.Code == CodeRefused && gone.Status == http.StatusNotFound
+		chosen.over = isGone(err)
 		d.report(ctx, err)
 	case c.Status != status:
 		chosen.over = true
@@ -101,6 +100,20 @@ func (d *Device) carryOut(ctx context.Context, sid string, chosen *decision) {
 		chosen.over = true
 		d.cfg.OnAnswer(c, chosen.Decision)
 	}
+}
+
+// isGone reports that the API has no such challenge any more. Its code counts
+// beside the status, which is not documented for each.
+func isGone(err error) bool {
+	var refused *Error
+	if !errors.As(err, &refused) || refused.Code != CodeRefused {
+		return false
+	}
+	switch refused.APICode {
+	case 20404, 60390, 60391, 60392: // nothing, no factor, no challenge, no entity there
+		return true
+	}
+	return refused.Status == http.StatusNotFound || refused.Status == http.StatusGone
 }
 
 // report passes an error on unless it only tells that ctx ended.
