@@ -122,8 +122,14 @@ func TestNotFoundGoesByTheCode(t *testing.T) {
 		status, code int
 		want         bool
 	}{
-		{404, 20404, true}, {404, 60390, true}, {400, 60390, true}, {404, 60392, true},
-		{404, 60374, false}, {404, 60367, false}, {404, 0, false}, {400, 60306, false},
+		{404, 20404, true},
+		{404, 60390, true},
+		{400, 60390, true},
+		{404, 60392, true},
+		{404, 60374, false},
+		{404, 60367, false},
+		{404, 0, false},
+		{400, 60306, false},
 	} {
 		if got := notFound(apiErr(tc.status, tc.code)); got != tc.want {
 			t.Errorf("%d/%d: %t", tc.status, tc.code, got)
