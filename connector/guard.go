@@ -262,15 +262,18 @@ func (l *lane) ringOf(o *outcome) ring {
 		if c.FactorType == read.FactorTOTP {
 			return ring{}
 		}
-		if c.DateCreated != nil && o.outcome == schemas.OutcomeAdopted {
-			at = earlier(at, c.DateCreated.Add(time.Second-ahead)) // it is cut to the second
+		if c.DateCreated != nil && o.outcome == schemas.OutcomeAdopted && !o.answer.date.IsZero() {
+			// Both times are the API's, each cut to the second, so its clock does not matter.
+			age := o.answer.date.Sub(*c.DateCreated)
+			at = earlier(at, at.Add(2*time.Second-age))
 		}
 		if pending = c.ExpirationDate; c.Status != read.StatusPending && c.Status != "" {
 			pending = new(time.Time)
 		}
 	case o.err != nil && o.err.Class == schemas.ClassAmbiguous:
+		// By the API's clock, which may be off by as much as looks allow for.
 		settle := l.cfg.recovery.settleFor(e.acct.timeout)
-		if at = earlier(at, deadline(e).Add(settle-ahead)); !e.lastSend.IsZero() {
+		if at = earlier(at, deadline(e).Add(settle+creationTolerance)); !e.lastSend.IsZero() {
 			at = earlier(at, e.lastSend.Add(settle))
 		}
 	default:

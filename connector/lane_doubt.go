@@ -115,7 +115,7 @@ func (l *lane) nextLook(t task, now time.Time) (task, bool) {
 	e, ev, p := t.entry, l.looks.of(t.entry), l.patience(t.entry.acct)
 	switch c, like := ev.match(e); like {
 	case alike:
-		l.finish(adopted(e, answer{challenge: c.Raw, requestID: ev.requestID, sid: c.SID}, now), now)
+		l.finish(adopted(e, answer{challenge: c.Raw, requestID: ev.requestID, date: ev.date, sid: c.SID}, now), now)
 		return t, false
 	case odd:
 		l.finish(ambiguous(e, "the API shows challenge "+c.SID+" with its marker, but with another factor, text or time", now), now)
@@ -261,7 +261,7 @@ func (l *lane) lookJudged(end attemptEnd) {
 		return
 	}
 	ev := l.looks.of(e)
-	ev.requestID = end.answer.requestID
+	ev.requestID, ev.date = end.answer.requestID, end.sighting.last
 	ev.take(end.sighting, e.listing(end, end.sighting.date, end.query.backTo))
 	l.ready(e, now)
 }

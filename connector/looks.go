@@ -67,8 +67,10 @@ type evidence struct {
 	capped   *listing // the last look that ran into the page cap
 	busy     bool     // a look is under way
 	waiting  []*entry // for it
-	// requestID is the API's id of its last answer.
+	// requestID is the API's id of its last answer, date the API's time of it; zero:
+	// unknown.
 	requestID string
+	date      time.Time
 }
 
 // looks is what a lane has seen at the API since it began.
