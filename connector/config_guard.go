@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -55,12 +56,8 @@ const (
 var guardModes = []GuardMode{GuardOff, GuardOn, GuardDryRun}
 
 func (g GuardConfig) withDefaults() GuardConfig {
-	if g.Mode == "" {
-		g.Mode = GuardOff
-	}
-	if g.Period == 0 {
-		g.Period = defaultGuardPeriod
-	}
+	g.Mode = cmp.Or(g.Mode, GuardOff)
+	g.Period = cmp.Or(g.Period, defaultGuardPeriod)
 	return g
 }
 

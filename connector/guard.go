@@ -100,17 +100,16 @@ type excess struct {
 // our clock, apiNow by the API's. It looks no further back than to where all
 // limits are reached: somebody's flood must cost the others of the lane as little as can be.
 func (g *guard) exceeds(e *entry, now, apiNow time.Time) (excess, bool) {
-	period := shortDuration(g.cfg.Period)
 	tallies := []*tally{
-		{limit: limitIdentityCreates, most: g.cfg.Identity.Creates, text: "creates for one identity within " + period},
-		{limit: limitFactorCreates, most: g.cfg.Factor.Creates, factor: true, text: "creates for one factor within " + period},
-		{limit: limitIdentityPending, most: g.cfg.Identity.Pending, pending: true, text: "challenges of one identity pending at once"},
-		{limit: limitFactorPending, most: g.cfg.Factor.Pending, factor: true, pending: true, text: "challenges of one factor pending at once"},
+		{limit: limitIdentityCreates, most: g.cfg.Identity.Creates},
+		{limit: limitFactorCreates, most: g.cfg.Factor.Creates, factor: true},
+		{limit: limitIdentityPending, most: g.cfg.Identity.Pending, pending: true},
+		{limit: limitFactorPending, most: g.cfg.Factor.Pending, factor: true, pending: true},
 	}
 	tallies = slices.DeleteFunc(tallies, func(t *tally) bool { return t.most == 0 })
 	counted := map[hash]struct{}{} // ids that stand in several records
 	for other := range g.held[e.guard.identity] {
-		if other == e || other.id == e.id { // a repetition of e itself has its outcome from e
+		if other.id == e.id { // e itself, or a repetition, which has its outcome from e
 			continue
 		}
 		if g.ids[other.id] > 1 {
@@ -147,7 +146,7 @@ func (g *guard) exceeds(e *entry, now, apiNow time.Time) (excess, bool) {
 			continue
 		}
 		if out.limit == "" {
-			out = excess{limit: t.limit, text: fmt.Sprintf("%d %s", t.most, t.text), until: t.until}
+			out = excess{limit: t.limit, text: t.words(g.cfg.Period), until: t.until}
 		}
 		if t.until.IsZero() || out.until.IsZero() {
 			out.until = time.Time{}
@@ -164,13 +163,24 @@ type tally struct {
 	limit           guardLimit
 	most            int
 	factor, pending bool
-	text            string
 
 	n     int
 	until time.Time // when the one of those counted that ends first stops to count; zero: not known
 }
 
 func (t *tally) full() bool { return t.n >= t.most }
+
+// words is the limit as a result tells it.
+func (t *tally) words(period time.Duration) string {
+	of := "identity"
+	if t.factor {
+		of = "factor"
+	}
+	if t.pending {
+		return fmt.Sprintf("%d challenges of one %s pending at once", t.most, of)
+	}
+	return fmt.Sprintf("%d creates for one %s within %s", t.most, of, shortDuration(period))
+}
 
 // hold counts one that is under way.
 func (t *tally) hold(sameFactor bool) {

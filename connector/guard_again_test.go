@@ -50,6 +50,18 @@ func (r *rig) shows(t *testing.T, value []byte, made time.Time) {
 	}
 }
 
+// wantRoomForOne expects that one more create fits, also after a restart.
+func (r *rig) wantRoomForOne(t *testing.T, restart bool) {
+	t.Helper()
+	if restart {
+		r.mustEnd()
+		r.start()
+	}
+	r.flood(t, "b", 2, "identity-1", testFactor)
+	r.wantRang(t, "b", 1, 1)
+	r.mustEnd()
+}
+
 func (r *rig) wantLast(t *testing.T, id string, outcome schemas.Outcome) {
 	t.Helper()
 	res := r.log.results()
@@ -74,13 +86,7 @@ func TestPushGuardCountsFromWhenItRang(t *testing.T) {
 				r.start()
 				pass(time.Minute)
 				r.wantLast(t, "lost", schemas.OutcomeAdopted)
-				if restart {
-					r.mustEnd()
-					r.start()
-				}
-				r.flood(t, "b", 2, "identity-1", testFactor)
-				r.wantRang(t, "b", 1, 1)
-				r.mustEnd()
+				r.wantRoomForOne(t, restart)
 			})
 		})
 		t.Run(fmt.Sprint("ambiguous, restart ", restart), func(t *testing.T) {
@@ -94,13 +100,7 @@ func TestPushGuardCountsFromWhenItRang(t *testing.T) {
 				r.start()
 				pass(time.Minute)
 				r.wantLast(t, "lost", schemas.OutcomeFailed)
-				if restart {
-					r.mustEnd()
-					r.start()
-				}
-				r.flood(t, "b", 2, "identity-1", testFactor)
-				r.wantRang(t, "b", 1, 1)
-				r.mustEnd()
+				r.wantRoomForOne(t, restart)
 			})
 		})
 	}
