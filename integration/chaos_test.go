@@ -150,7 +150,7 @@ func newChaos(t *testing.T, s scene) *chaos {
 	if at == nil {
 		at = new(newPlace(t))
 	}
-	c := &chaos{place: *at, t: t, timing: s.timing, seed: *chaosSeed, kinds: map[string]int{}, started: time.Now()}
+	c := &chaos{place: *at, t: &repeating{TB: t}, timing: s.timing, seed: *chaosSeed, kinds: map[string]int{}, started: time.Now()}
 	if c.seed == 0 {
 		c.seed = uint64(c.started.UnixNano())
 	}
@@ -163,6 +163,7 @@ func newChaos(t *testing.T, s scene) *chaos {
 	t.Cleanup(func() {
 		if t.Failed() || *chaosDebug {
 			t.Logf("seed %d; logs of the hosts: %s", c.seed, c.dir)
+			c.t.(*repeating).repeat()
 			return
 		}
 		must(t, os.RemoveAll(c.dir))

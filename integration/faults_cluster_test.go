@@ -41,6 +41,25 @@ func (f *faulted) down(d time.Duration, nodes ...*cluster.Node) {
 	f.up(nodes...)
 }
 
+// downFromShrunk kills a broker and starts it again so long after the controller
+// has taken it out of the in-sync replicas. Until then produce requests wait for
+// the dead replica in vain, and no broker says that too few are in sync.
+func (f *faulted) downFromShrunk(d time.Duration, n *cluster.Node) {
+	f.t.Helper()
+	must(f.t, n.Kill())
+	f.mark("broker %d killed", n.ID())
+	f.await("in-sync replicas to be fewer", time.Minute, func() bool {
+		res, err := f.metadata()
+		return err == nil && !slices.ContainsFunc(res.Topics, func(t kmsg.MetadataResponseTopic) bool {
+			return slices.ContainsFunc(t.Partitions, func(p kmsg.MetadataResponseTopicPartition) bool {
+				return slices.Contains(p.ISR, int32(n.ID()))
+			})
+		})
+	})
+	<-time.After(d)
+	f.up(n)
+}
+
 // up starts brokers and returns when all of the cluster answer.
 func (f *faulted) up(nodes ...*cluster.Node) {
 	f.t.Helper()

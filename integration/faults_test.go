@@ -60,7 +60,7 @@ func faults() []fault {
 			strike: func(f *faulted) {
 				own := []string{f.topics.Results, f.topics.DeadLetters, f.topics.Ledger, f.topics.Positions}
 				f.require(3, own...)
-				f.down(25*time.Second, f.leader(f.topics.Requests))
+				f.downFromShrunk(25*time.Second, f.leader(f.topics.Requests))
 				f.require(2, own...)
 			},
 		},
@@ -139,11 +139,11 @@ func TestFaults(t *testing.T) {
 	t.Logf("\n%s", v.table())
 	v.complain()
 	if v.ambiguous > 0 {
-		t.Errorf("%d creates ended in doubt: the API shows what it made", v.ambiguous)
+		f.t.Errorf("%d creates ended in doubt: the API shows what it made", v.ambiguous)
 	}
 	for _, line := range f.lines(f.started, time.Now()) {
 		if line.Message == "plugin down, restarting it" {
-			t.Errorf("%s: a plugin was replaced: %s", line.host, line.Error)
+			f.t.Errorf("%s: a plugin was replaced: %s", line.host, line.Error)
 		}
 	}
 }
