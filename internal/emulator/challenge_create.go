@@ -152,10 +152,7 @@ func (x *exchange) addChallenge(ent *entity, req createRequest, now time.Time) (
 	if !f.verified {
 		return challenge{}, forbidden(codeUnverified, "Factor is unverified")
 	}
-	if err := f.fits(req); err != nil {
-		if x.e.cfg.Rules.MissingMessage60368 && err.param == paramMessage {
-			err.code = codeDetails
-		}
+	if err := f.fits(req, x.e.cfg.Rules); err != nil {
 		return challenge{}, err
 	}
 	limited := x.e.cfg.Rules.CreationLimits && f.totp != nil
@@ -190,18 +187,25 @@ func (x *exchange) addChallenge(ent *entity, req createRequest, now time.Time) (
 }
 
 // fits checks the parameters that one type of factor requires or refuses.
-func (f *factor) fits(req createRequest) *apiError {
+func (f *factor) fits(req createRequest, rules Rules) *apiError {
 	if f.passkeys != nil {
 		return notByForm("created")
 	}
 	if f.push != nil {
 		if req.details == nil || req.details.Message == "" {
-			return invalid(paramMessage, "is required for push")
+			err := invalid(paramMessage, "is required for push")
+			if rules.MissingMessage60368 {
+				err.code = codeDetails
+			}
+			return err
 		}
 		if req.hasCode {
 			return invalid("AuthPayload", "is for totp only")
 		}
 		return nil
+	}
+	if rules.RefuseDetailsForTOTP && req.details != nil {
+		return invalid(paramMessage, "is for push only, as fields are")
 	}
 	if req.hasCode {
 		return codeLength(req.code)

@@ -49,6 +49,9 @@ type Rules struct {
 	// MissingMessage60368 answers 400/60368 to a push create without a message, also
 	// where it has fields. Off: as other invalid parameters. Both fit the dictionary.
 	MissingMessage60368 bool `rule:"missing-message-60368"`
+	// RefuseDetailsForTOTP answers 400/60306 to a create for a TOTP factor with a message or
+	// fields: they are used for push. Off: taken and shown. The description refuses nothing.
+	RefuseDetailsForTOTP bool `rule:"refuse-details-for-totp"`
 	// AcceptQuotedJSON unwraps one JSON string around HiddenDetails and
 	// Metadata, which is what twilio-go sends when it is given a Go string. Off: refused.
 	AcceptQuotedJSON bool `rule:"accept-quoted-json"`
