@@ -238,8 +238,10 @@ func TestGuardAgainstTheModel(t *testing.T) {
 			limit guardLimit
 			most  int
 		}{
-			{limitIdentityCreates, cfg.Identity.Creates}, {limitFactorCreates, cfg.Factor.Creates},
-			{limitIdentityPending, cfg.Identity.Pending}, {limitFactorPending, cfg.Factor.Pending},
+			{limitIdentityCreates, cfg.Identity.Creates},
+			{limitFactorCreates, cfg.Factor.Creates},
+			{limitIdentityPending, cfg.Identity.Pending},
+			{limitFactorPending, cfg.Factor.Pending},
 		} {
 			if want == "" && l.most > 0 && counts[l.limit] >= l.most {
 				want = l.limit

@@ -117,7 +117,8 @@ func (r *judgement) shortFactor(identity string) emulator.Factor {
 	}
 	post := func(path string, form url.Values, want int) (f struct {
 		SID string `json:"sid"`
-	}) {
+	},
+	) {
 		status, data := postAPI(r.t, r.api, path, "application/x-www-form-urlencoded", form.Encode())
 		if status != want {
 			r.t.Fatalf("%d: %s", status, data)

@@ -21,7 +21,8 @@ func TestListEnvelope(t *testing.T) {
 		shown             func(p *Page) any
 	}{
 		"challenges": {
-			[]string{`[]`, `[` + one + `]`}, []string{`null`, `{}`, `[7]`, `[null]`, `[{}]`},
+			[]string{`[]`, `[` + one + `]`},
+			[]string{`null`, `{}`, `[7]`, `[null]`, `[{}]`},
 			func(p *Page) any {
 				raws := make([]json.RawMessage, len(p.Challenges))
 				for i, c := range p.Challenges {
