@@ -127,19 +127,10 @@ func (g *guard) exceeds(e *entry, now, apiNow time.Time) (excess, bool) {
 			break
 		}
 	}
-	for _, one := range slices.Backward(g.rings.of(e.guard.identity)) {
-		if g.ids[one.id] > 0 {
-			continue // an earlier try of a request that holds its place
-		}
-		full := true
-		for _, t := range tallies {
-			t.add(one, one.factor == e.guard.factor, g.cfg.Period, now, apiNow)
-			full = full && t.full()
-		}
-		if full {
-			break
-		}
-	}
+	// Each kind looks through what it counts alone, so that a factor without a limit
+	// to reach does not lead through all that its identity was flooded with.
+	g.addRings(g.rings.of(e.guard.identity), tallies, false, now, apiNow)
+	g.addRings(g.rings.ofFactor(e.guard.factor), tallies, true, now, apiNow)
 	var out excess
 	for _, t := range tallies {
 		if !t.full() {
@@ -155,6 +146,25 @@ func (g *guard) exceeds(e *entry, now, apiNow time.Time) (excess, bool) {
 		}
 	}
 	return out, out.limit != ""
+}
+
+// addRings counts rings, the newest first, towards the limits of factors or towards
+// those of identities, until these are reached.
+func (g *guard) addRings(all []*rung, tallies []*tally, factors bool, now, apiNow time.Time) {
+	open := func(t *tally) bool { return t.factor == factors && !t.full() }
+	for _, one := range slices.Backward(all) {
+		if !slices.ContainsFunc(tallies, open) {
+			return
+		}
+		if g.ids[one.id] > 0 {
+			continue // an earlier try of a request that holds its place
+		}
+		for _, t := range tallies {
+			if open(t) {
+				t.add(one, g.cfg.Period, now, apiNow)
+			}
+		}
+	}
 }
 
 // tally counts what there is towards one limit, the newest first, until it is
@@ -189,10 +199,8 @@ func (t *tally) hold(sameFactor bool) {
 	}
 }
 
-func (t *tally) add(r *rung, sameFactor bool, period time.Duration, now, apiNow time.Time) {
-	if t.full() || t.factor && !sameFactor {
-		return
-	}
+// add counts a ring that the limit is about, if it still counts.
+func (t *tally) add(r *rung, period time.Duration, now, apiNow time.Time) {
 	end, at := r.at.Add(period), now
 	if t.pending {
 		end, at = r.pending, apiNow

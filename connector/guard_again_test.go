@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/countersign/countersign/connector/challenge/read"
 	"github.com/countersign/countersign/schemas"
 )
@@ -189,6 +191,87 @@ func TestPushGuardWarnsOfOtherKeys(t *testing.T) {
 	}
 }
 
+// TestGuardAgainstTheModel: whatever rang, in whatever order it was noted and
+// forgotten, the guard finds the limit that a count of everything finds.
+func TestGuardAgainstTheModel(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		limits := func(name string) GuardLimits {
+			return GuardLimits{Creates: rapid.IntRange(0, 4).Draw(rt, name), Pending: rapid.IntRange(0, 4).Draw(rt, name)}
+		}
+		cfg := GuardConfig{Mode: GuardDryRun, Period: time.Hour, Identity: limits("identity"), Factor: limits("factor")}
+		cfg.Identity.Creates++ // a guard without limits remembers nothing
+		books := newRings(cfg)
+		now := time.Now()
+		noted := map[hash]ring{}
+		for range rapid.IntRange(0, 40).Draw(rt, "rings") {
+			id := hash{1, rapid.Byte().Draw(rt, "id")}
+			one := ring{
+				identity: hash{2, rapid.ByteRange(0, 1).Draw(rt, "of")}, at: now.Add(-time.Duration(rapid.IntRange(0, 90).Draw(rt, "age")) * time.Minute),
+				pending: now.Add(time.Duration(rapid.IntRange(-5, 5).Draw(rt, "left")) * time.Minute),
+			}
+			one.factor = hash{3, one.identity[1], rapid.ByteRange(0, 2).Draw(rt, "factor")}
+			if rapid.IntRange(0, 4).Draw(rt, "forget") == 0 {
+				books.forget(id)
+				delete(noted, id)
+				continue
+			}
+			books.note(id, "", one)
+			noted[id] = one
+		}
+		e := &entry{id: hash{4}, guard: guarded{identity: hash{2, 0}, factor: hash{3, 0, 1}}}
+		counts := map[guardLimit]int{}
+		for _, one := range noted {
+			if one.identity != e.guard.identity {
+				continue
+			}
+			lately, pending, same := one.at.Add(cfg.Period).After(now), one.pending.After(now), one.factor == e.guard.factor
+			for limit, counted := range map[guardLimit]bool{
+				limitIdentityCreates: lately, limitFactorCreates: lately && same, limitIdentityPending: pending, limitFactorPending: pending && same,
+			} {
+				if counted {
+					counts[limit]++
+				}
+			}
+		}
+		var want guardLimit
+		for _, l := range []struct {
+			limit guardLimit
+			most  int
+		}{
+			{limitIdentityCreates, cfg.Identity.Creates},
+			{limitFactorCreates, cfg.Factor.Creates},
+			{limitIdentityPending, cfg.Identity.Pending},
+			{limitFactorPending, cfg.Factor.Pending},
+		} {
+			if want == "" && l.most > 0 && counts[l.limit] >= l.most {
+				want = l.limit
+			}
+		}
+		if got, exceeded := newGuard(cfg, books).exceeds(e, now, now); got.limit != want || exceeded != (want != "") {
+			rt.Fatalf("the guard says %q, %v rang: %+v", got.limit, counts, cfg)
+		}
+	})
+}
+
+// TestGuardTakesSIDsInEitherCase: a request may spell a challenge's SID in another
+// case than the answer to its create did.
+func TestGuardTakesSIDsInEitherCase(t *testing.T) {
+	r := newRings(GuardConfig{Mode: GuardOn, Period: time.Hour, Identity: GuardLimits{Pending: 1}})
+	now := time.Now()
+	of := ring{identity: hash{1}, factor: hash{2}, at: now, pending: now.Add(time.Minute)}
+	sid := "YC" + strings.Repeat("0a", 16)
+	r.note(hash{3}, sid, of)
+	if _, changed := r.answered(hash{9}, sid); changed {
+		t.Error("a challenge of another identity is taken for it")
+	}
+	if id, changed := r.answered(of.identity, "YC"+strings.Repeat("0A", 16)); !changed || id != (hash{3}) {
+		t.Errorf("%v, %v", id, changed)
+	}
+	if r.forget(hash{3}); len(r.bySID)+len(r.byFactor)+len(r.byIdentity) != 0 {
+		t.Errorf("something is left of it: %+v", r)
+	}
+}
+
 // BenchmarkGuardFlood is a flood of one identity beside a lane without a guard:
 // what one attacker does must not slow the others of the partition down.
 func BenchmarkGuardFlood(b *testing.B) {
@@ -199,6 +282,7 @@ func BenchmarkGuardFlood(b *testing.B) {
 			g := newGuard(cfg, books)
 			now := time.Now()
 			e := &entry{guard: guarded{identity: hash{1}, factor: hash{2}}}
+			other := &entry{guard: guarded{identity: hash{1}, factor: hash{4}}} // that is not flooded
 			for i := range 60_000 {
 				if mode == GuardOff {
 					break
@@ -209,6 +293,7 @@ func BenchmarkGuardFlood(b *testing.B) {
 			for b.Loop() {
 				if mode != GuardOff {
 					g.exceeds(e, now, now)
+					g.exceeds(other, now, now)
 				}
 			}
 		})

@@ -2,6 +2,7 @@ package connector
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -25,10 +26,14 @@ func (r ring) counts() bool { return r.identity != hash{} }
 type rings struct {
 	retention  time.Duration
 	byID       map[hash]*rung   // by the request's id
-	bySID      map[string]*rung // by the challenge, where it is known
-	byIdentity map[hash][]*rung // the oldest first
-	queue      []*rung          // in the order in which they came, which is almost that of their times
+	bySID      map[string]*rung // by the challenge in lower case, where it is known
+	byIdentity ringIndex
+	byFactor   ringIndex
+	queue      []*rung // in the order in which they came, which is almost that of their times
 }
+
+// ringIndex is rings by a hash, the oldest first.
+type ringIndex map[hash][]*rung
 
 type rung struct {
 	ring
@@ -46,7 +51,7 @@ func newRings(cfg GuardConfig) *rings {
 }
 
 func (r *rings) clear() {
-	r.byID, r.bySID, r.byIdentity, r.queue = map[hash]*rung{}, map[string]*rung{}, map[hash][]*rung{}, nil
+	r.byID, r.bySID, r.byIdentity, r.byFactor, r.queue = map[hash]*rung{}, map[string]*rung{}, ringIndex{}, ringIndex{}, nil
 }
 
 // note remembers what became of a request id. Whatever was noted for it before is
@@ -62,14 +67,10 @@ func (r *rings) note(id hash, sid string, is ring) {
 	one := &rung{ring: is, id: id, sid: sid}
 	r.byID[id] = one
 	if sid != "" {
-		r.bySID[sid] = one
+		r.bySID[strings.ToLower(sid)] = one
 	}
-	all := r.byIdentity[is.identity]
-	at := len(all)
-	for at > 0 && all[at-1].at.After(is.at) { // nearly always the last
-		at--
-	}
-	r.byIdentity[is.identity] = slices.Insert(all, at, one)
+	r.byIdentity.add(is.identity, one)
+	r.byFactor.add(is.factor, one)
 	r.queue = append(r.queue, one)
 }
 
@@ -79,18 +80,32 @@ func (r *rings) forget(id hash) {
 		return
 	}
 	delete(r.byID, id)
-	if r.bySID[one.sid] == one {
-		delete(r.bySID, one.sid)
+	if sid := strings.ToLower(one.sid); r.bySID[sid] == one {
+		delete(r.bySID, sid)
 	}
-	all := r.byIdentity[one.identity]
+	r.byIdentity.remove(one.identity, one)
+	r.byFactor.remove(one.factor, one)
+}
+
+func (x ringIndex) add(under hash, one *rung) {
+	all := x[under]
+	at := len(all)
+	for at > 0 && all[at-1].at.After(one.at) { // nearly always the last
+		at--
+	}
+	x[under] = slices.Insert(all, at, one)
+}
+
+func (x ringIndex) remove(under hash, one *rung) {
+	all := x[under]
 	switch at := slices.Index(all, one); {
 	case len(all) == 1:
-		delete(r.byIdentity, one.identity)
+		delete(x, under)
 	case at == 0: // what has become too old is the first
 		all[0] = nil
-		r.byIdentity[one.identity] = all[1:]
+		x[under] = all[1:]
 	default:
-		r.byIdentity[one.identity] = slices.Delete(all, at, at+1)
+		x[under] = slices.Delete(all, at, at+1)
 	}
 }
 
@@ -115,10 +130,14 @@ func (r *rings) expire(now time.Time) {
 // not keep it.
 func (r *rings) of(identity hash) []*rung { return r.byIdentity[identity] }
 
+// ofFactor is the same for one factor of it.
+func (r *rings) ofFactor(factor hash) []*rung { return r.byFactor[factor] }
+
 // answered takes note that a challenge of an identity is no longer pending and
-// returns the request id that it was made for; false where nothing changes.
+// returns the request id that it was made for; false where nothing changes. A SID
+// is hexadecimal, and a request may spell it in another case than the API did.
 func (r *rings) answered(identity hash, sid string) (id hash, changed bool) {
-	one := r.bySID[sid]
+	one := r.bySID[strings.ToLower(sid)]
 	if one == nil || one.identity != identity || one.pending.IsZero() {
 		return hash{}, false
 	}

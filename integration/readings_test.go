@@ -1,12 +1,16 @@
 package integration
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"net/url"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -16,10 +20,21 @@ import (
 	"github.com/countersign/countersign/schemas"
 )
 
+// beyondReach are the rules that decide no answer to the connector, and why.
+var beyondReach = map[string]string{
+	"keep-unverified-on-wrong-code": "it verifies no factors",
+	"omit-credential-sid":           "it makes and reads no factors",
+	"entity-exists-60304":           "it makes no entities",
+	"accept-quoted-json":            "it sends objects, never texts that hold one",
+	"refuse-unknown-parameters":     "it sends no parameter that the reference does not have",
+	"clamp-page-size":               "its events and its client take at most 1,000",
+}
+
 // TestEachReadingOfTheAPI: where the API's description is open, each reading of it
 // is a rule of the emulator. The connector does its work under each alone, under
 // all together, and with lists that lag: what was asked for is done once, and
-// every request has the outcome that the API's answers mean.
+// every request has the outcome that the API's answers mean. A rule that decided
+// none of these answers is one of those beyond its reach.
 func TestEachReadingOfTheAPI(t *testing.T) {
 	addrs := brokerOf(t)
 	all := emulator.Rules{}
@@ -28,14 +43,20 @@ func TestEachReadingOfTheAPI(t *testing.T) {
 		"none": true, "all": true, "lists lag": true, "creation-limits": true, "specific-not-found": true, "not-found-as-400": true,
 		"empty-list-without-entity": true, "opaque-page-tokens": true, "reverse-ties": true, "order-by-update": true, "omit-nulls": true,
 		"lower-case-identity": true, "case-sensitive-identity": true, "throttle-25109": true, "rate-limit-headers": true,
-		"problem-errors": true, "omit-twilio-headers": true,
+		"problem-errors": true, "omit-twilio-headers": true, "throttle-as-400": true, "pages-without-token": true,
 	}
 	run := func(name string, rules emulator.Rules, faults emulator.Faults) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			at := placeAt(addrs)
 			t.Cleanup(func() { at.clean(t) })
-			newJudgement(t, at, rules).judge(faults, proof[name])
+			r := newJudgement(t, at, rules)
+			r.judge(faults, proof[name])
+			if slices.Contains(emulator.RuleNames(), name) {
+				if decided := r.api.Stats().Rules[name] > 0; decided != (beyondReach[name] == "") {
+					t.Errorf("%s decided an answer: %v (%s)", name, decided, beyondReach[name])
+				}
+			}
 		})
 	}
 	run("none", emulator.Rules{}, emulator.Faults{})
@@ -53,29 +74,63 @@ func TestEachReadingOfTheAPI(t *testing.T) {
 // judgement is a world with one reading of the API and all kinds of factors.
 type judgement struct {
 	*world
-	rules emulator.Rules
-	key   *ecdsa.PrivateKey // of signer
-	signs emulator.Factor   // push
-	totp  map[string]emulator.Factor
-	sids  map[string]string // of challenges, by the id of their create
-	ended map[string]*schemas.Result
+	rules    emulator.Rules
+	ahead    atomic.Int64      // nanoseconds by which the API's clock is ahead
+	key      *ecdsa.PrivateKey // of signer
+	signs    emulator.Factor   // push
+	totp     map[string]emulator.Factor
+	passkeys emulator.Factor
+	sids     map[string]string // of challenges, by the id of their create
+	ended    map[string]*schemas.Result
 }
 
 func newJudgement(t *testing.T, at place, rules emulator.Rules) *judgement {
 	t.Helper()
-	w := newWorldAt(t, at, emulator.Config{Rules: rules})
-	w.make(t, 2)
-	r := &judgement{world: w, rules: rules, totp: map[string]emulator.Factor{}, sids: map[string]string{}, ended: map[string]*schemas.Result{}}
+	r := &judgement{rules: rules, totp: map[string]emulator.Factor{}, sids: map[string]string{}, ended: map[string]*schemas.Result{}}
+	r.world = newWorldAt(t, at, emulator.Config{Rules: rules, Now: func() time.Time { return time.Now().Add(time.Duration(r.ahead.Load())) }})
+	r.make(t, 2)
 	var err error
 	r.key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(t, err)
-	r.signs, err = w.api.AddPushFactor("signer-0001", &r.key.PublicKey)
+	const signer = "Signer-0001"
+	r.signs, err = r.api.AddPushFactor(signer, &r.key.PublicKey)
 	must(t, err)
+	r.signs.Identity = signer // which the API may show in lower case
 	for i, name := range []string{"code right", "code wrong", "for right", "for limit", "for lost"} {
-		r.totp[name], err = w.api.AddTOTPFactor(fmt.Sprintf("totp-%04d", i), "")
+		r.totp[name], err = r.api.AddTOTPFactor(fmt.Sprintf("totp-%04d", i), "")
 		must(t, err)
 	}
+	r.totp["short"] = r.shortFactor("totp-short")
+	r.passkeys, err = r.api.AddPasskeysFactor(passkeysIdentity)
+	must(t, err)
+	r.sids["passkeys"], _ = makePasskeys(t, r.api, `{"identity":"`+passkeysIdentity+`"}`)
+	r.sids["discoverable"], _ = makePasskeys(t, r.api, `{}`)
 	return r
+}
+
+// shortFactor has codes of four digits, of which the API documents the lowest limit.
+func (r *judgement) shortFactor(identity string) emulator.Factor {
+	r.t.Helper()
+	const sharedSecret = "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ" // of RFC 6238
+	path, form := "/Entities/"+identity+"/Factors", url.Values{
+		"FriendlyName": {"short"}, "FactorType": {"totp"}, "Config.CodeLength": {"4"}, "Binding.Secret": {sharedSecret},
+	}
+	post := func(path string, form url.Values, want int) (f struct {
+		SID string `json:"sid"`
+	},
+	) {
+		status, data := postAPI(r.t, r.api, path, "application/x-www-form-urlencoded", form.Encode())
+		if status != want {
+			r.t.Fatalf("%d: %s", status, data)
+		}
+		must(r.t, json.Unmarshal(data, &f))
+		return f
+	}
+	sid := post(path, form, 201).SID
+	code, err := device.TOTP(sharedSecret, "sha1", 30*time.Second, 4, time.Now())
+	must(r.t, err)
+	post(path+"/"+sid, url.Values{"AuthPayload": {code}}, 200)
+	return emulator.Factor{SID: sid, ServiceSID: emulator.DefaultServiceSID, Identity: identity}
 }
 
 func (r *judgement) create(id string, f emulator.Factor, c schemas.Create) schemas.Request {
@@ -107,6 +162,9 @@ func (r *judgement) code(name string) string {
 	must(r.t, err)
 	return code
 }
+
+// shortLimit is how many challenges a factor with codes of four digits may have in a day.
+const shortLimit = 10
 
 // wrongCode never matches: TOTP factors here have six digits.
 const wrongCode = "00000000"
@@ -150,6 +208,7 @@ func (r *judgement) judge(faults emulator.Faults, proof bool) {
 	m := r.run(cfg)
 	r.makeAll()
 	r.readAndAnswer()
+	r.answerLate()
 	must(r.t, r.api.SetFaults(faults))
 	r.loseAnswers()
 	want := r.wanted()
@@ -158,7 +217,11 @@ func (r *judgement) judge(faults emulator.Faults, proof bool) {
 	} else {
 		delete(want, "not made")
 		delete(want, "not made for nobody")
+		changed := want["list changed"]
+		changed.listed--
+		want["list changed"] = changed
 	}
+	r.readLater()
 	must(r.t, m.leave())
 	for id, ending := range want {
 		r.compare(id, ending)
@@ -170,9 +233,12 @@ func (r *judgement) judge(faults emulator.Faults, proof bool) {
 }
 
 func (r *judgement) makeAll() {
+	code := r.code("code right")
 	reqs := []schemas.Request{
 		r.push("push", r.factors[0]),
-		r.create("code right", r.totp["code right"], schemas.Create{AuthPayload: r.code("code right")}),
+		r.create("code right", r.totp["code right"], schemas.Create{AuthPayload: code}),
+		r.create("code again", r.totp["code right"], schemas.Create{AuthPayload: code}),
+		r.create("details", r.totp["code right"], schemas.Create{Details: &schemas.Details{Message: "Sign in?"}}),
 		r.create("code wrong", r.totp["code wrong"], schemas.Create{AuthPayload: wrongCode}),
 		r.push("no factor", emulator.Factor{SID: "YF" + strings.Repeat("0", 32), ServiceSID: r.signs.ServiceSID, Identity: r.factors[0].Identity}),
 		r.create("no message", r.factors[3], schemas.Create{Details: &schemas.Details{Fields: []schemas.Field{{Label: "From", Value: "a"}}}}),
@@ -185,12 +251,20 @@ func (r *judgement) makeAll() {
 	for i := range 5 {
 		reqs = append(reqs, r.push(fmt.Sprintf("listed %d", i), r.factors[1]))
 	}
+	for i := range shortLimit + 1 {
+		reqs = append(reqs, r.create(fmt.Sprintf("short %d", i), r.totp["short"], schemas.Create{}))
+	}
 	r.settle(reqs...)
 }
 
 func (r *judgement) readAndAnswer() {
-	limited := r.totp["for limit"]
+	limited, other := r.totp["for limit"], r.signs
+	other.Identity = strings.ToUpper(other.Identity)
 	reqs := []schemas.Request{
+		r.fetch("fetch in another case", other, r.sids["for signed"]),
+		r.fetch("fetch passkeys", r.passkeys, r.made("passkeys")),
+		r.fetch("fetch discoverable", r.passkeys, r.made("discoverable")),
+		r.list("list passkeys", passkeysIdentity, schemas.List{}),
 		r.fetch("fetch", r.factors[0], r.sids["push"]),
 		r.fetch("fetch signed", r.signs, r.sids["for signed"]),
 		r.fetch("fetch unknown", r.factors[0], "YC"+strings.Repeat("0", 32)),
@@ -205,6 +279,35 @@ func (r *judgement) readAndAnswer() {
 		reqs = append(reqs, r.update(fmt.Sprintf("wrong %d", i), limited, r.sids["for limit"], wrongCode))
 	}
 	r.settle(append(reqs, r.update("limit", limited, r.sids["for limit"], wrongCode))...)
+}
+
+// answerLate uses up the attempts of a challenge whose create was the first of them,
+// and sets the metadata of one that is answered.
+func (r *judgement) answerLate() {
+	wrong, sid := r.totp["code wrong"], r.made("code wrong")
+	metadata := r.update("metadata late", r.totp["for right"], r.sids["for right"], "")
+	metadata.Update.Metadata = map[string]string{"os": "x"}
+	reqs := []schemas.Request{metadata}
+	for i := range 4 {
+		reqs = append(reqs, r.update(fmt.Sprintf("spent %d", i), wrong, sid, wrongCode))
+	}
+	r.settle(append(reqs, r.update("spent", wrong, sid, r.code("code wrong")))...)
+}
+
+// readLater looks at what changed later than it was made, and at what has expired.
+func (r *judgement) readLater() {
+	r.ahead.Store(int64(2 * time.Second))
+	change := r.update("change", r.factors[1], r.sids["listed 0"], "")
+	change.Update.Metadata = map[string]string{"os": "x"}
+	r.settle(change)
+	r.settle(r.list("list changed", r.factors[1].Identity, schemas.List{}))
+	r.ahead.Store(int64(6 * time.Minute)) // challenges live for five
+	r.settle(r.fetch("fetch expired", r.factors[0], r.sids["push"]))
+}
+
+// made is the SID of a challenge, or that of none where it was not made.
+func (r *judgement) made(id string) string {
+	return cmp.Or(r.sids[id], "YC"+strings.Repeat("0", 32))
 }
 
 // loseAnswers makes a create and an update whose answers are lost.
@@ -240,24 +343,66 @@ func (r *judgement) wanted() map[string]ending {
 		"update right": approved, "update empty": refused(60306), "update forged": refused(60324), "limit": refused(60308),
 		"update signed": approved, "update lost": {outcome: schemas.OutcomeAdopted, status: "approved"},
 		"lost": {outcome: schemas.OutcomeAdopted, status: "pending"}, "not made": pending, "not made for nobody": refused(20404),
+		"code again": approved, "details": pending, "fetch in another case": pending, "fetch passkeys": pending,
+		"fetch discoverable": refused(20404), "list passkeys": {outcome: schemas.OutcomeSucceeded, listed: 1},
+		"metadata late": refused(60322), "spent": refused(60308), "change": pending,
+		"list changed": {outcome: schemas.OutcomeSucceeded, listed: 7}, "fetch expired": {outcome: schemas.OutcomeSucceeded, status: "expired"},
+	}
+	for i := range shortLimit + 1 {
+		out[fmt.Sprintf("short %d", i)] = pending
+	}
+	for i := range 4 {
+		out[fmt.Sprintf("spent %d", i)] = refused(60324)
 	}
 	for i := range 5 {
 		out[fmt.Sprintf("listed %d", i)] = pending
 		out[fmt.Sprintf("wrong %d", i)] = refused(60324)
 	}
 	rules := r.rules
-	if rules.RefuseWrongCode {
-		out["code wrong"] = refused(60324)
+	if rules.CreationLimits {
+		out[fmt.Sprintf("short %d", shortLimit)] = refused(60312)
+	}
+	if rules.RefuseReusedCode {
+		out["code again"] = pending
+	}
+	if rules.FreeCodeAtCreate {
+		out["spent"] = approved
+	}
+	if rules.MetadataAfterAnswer {
+		out["metadata late"] = approved
 	}
 	if rules.KeepPendingOnWrongUpdate {
+		for i := range 4 {
+			out[fmt.Sprintf("spent %d", i)] = pending
+		}
 		out["update forged"] = pending
 		for i := range 5 {
 			out[fmt.Sprintf("wrong %d", i)] = pending
 		}
 	}
+	missing, nobody := refused(20404), refused(20404)
 	if rules.SpecificNotFound || rules.NotFoundAs400 {
-		out["no factor"], out["fetch unknown"], out["list nobody"] = refused(60390), refused(60391), refused(60392)
-		out["not made for nobody"] = refused(60392)
+		missing, nobody = refused(60391), refused(60392)
+		out["no factor"], out["not made for nobody"] = refused(60390), nobody
+	}
+	out["fetch unknown"], out["list nobody"] = missing, nobody
+	if rules.RefuseWrongCode {
+		out["code wrong"], out["spent"] = refused(60324), missing
+		if rules.RefuseReusedCode {
+			out["code again"] = refused(60324)
+		}
+		for i := range 4 {
+			out[fmt.Sprintf("spent %d", i)] = missing
+		}
+	}
+	if rules.CaseSensitiveIdentity {
+		out["fetch in another case"] = nobody
+	}
+	if out["fetch discoverable"] = missing; rules.FetchDiscoverable {
+		out["fetch discoverable"] = pending
+	}
+	if rules.HidePasskeys || rules.PasskeysDisabled {
+		out["fetch passkeys"], out["fetch discoverable"], out["list passkeys"] = missing, missing, ending{outcome: schemas.OutcomeSucceeded}
 	}
 	if rules.EmptyListWithoutEntity {
 		out["list nobody"] = ending{outcome: schemas.OutcomeSucceeded}
@@ -267,6 +412,18 @@ func (r *judgement) wanted() map[string]ending {
 	}
 	if rules.SpecificInvalid || rules.SpecificInvalidAs404 {
 		out["no message"], out["bad token"] = refused(60368), refused(60374)
+	}
+	if rules.RefuseDetailsForTOTP {
+		out["details"] = refused(60306)
+		if rules.InvalidAs60300 {
+			out["details"] = refused(60300)
+		}
+		if rules.SpecificInvalid || rules.SpecificInvalidAs404 {
+			out["details"] = refused(60368)
+		}
+	}
+	if rules.MissingAs20001 {
+		out["no message"] = refused(20001)
 	}
 	if rules.MissingMessage60368 {
 		out["no message"] = refused(60368)
@@ -323,7 +480,9 @@ func (r *judgement) countCreates() {
 			said[glimpseOf(r.t, res).SID] = true
 		}
 	}
-	made := r.api.Created()
+	made := slices.DeleteFunc(r.api.Created(), func(c emulator.Created) bool {
+		return c.SID == r.sids["passkeys"] || c.SID == r.sids["discoverable"]
+	})
 	for _, c := range made {
 		if !said[c.SID] {
 			r.t.Errorf("the API made %s for factor %s, and no result says so", c.SID, c.FactorSID)

@@ -98,6 +98,9 @@ var answerRows = []answerRow{
 	// 20429 and its 429 are documented as "never processed, always safe to
 	// retry", whatever gateway passes them on.
 	{100, 599, []int{20429}, both(ClassThrottled, "too many requests, not processed")},
+	// 25109 says the same for Verify, and its page names no status. Below 500 it is
+	// the API that turned the request away; a 5xx may have come after the work.
+	{400, 499, []int{25109}, both(ClassThrottled, "too many requests, not processed")},
 	// Of the Verify codes with status 429, these are about the challenge, the
 	// factor or the entity; their windows are longer than a challenge lives.
 	{429, 429, limitCodes, both(ClassRejected, "limit of the challenge, factor or entity reached")},

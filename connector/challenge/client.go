@@ -33,8 +33,9 @@ func New(cfg read.Config) (*Client, error) {
 // Create makes a challenge for a factor of the entity. For a push factor the
 // API rings the user's device; for a TOTP factor an AuthPayload is checked at
 // once, and the answer's status tells whether it was right. There is no way to
-// make a passkeys challenge here: the API has another path for these, and refuses
-// the factor (400, not sent again). After any error ask Classify whether there may be a challenge all the same.
+// make a passkeys challenge here: the API has another path for these. How it refuses
+// such a factor is not published; what it answers is judged like any other answer.
+// After any error ask Classify whether there may be a challenge all the same.
 func (c *Client) Create(ctx context.Context, serviceSID, identity string, p CreateParams) (*read.Response, error) {
 	form, err := p.form()
 	if err != nil {
@@ -46,7 +47,7 @@ func (c *Client) Create(ctx context.Context, serviceSID, identity string, p Crea
 
 // Update answers the challenge with what the user gave, or sets its metadata. A
 // passkeys challenge can't be answered here: the API takes an assertion for these
-// on another path, and refuses the payload.
+// on another path. What it answers to this one is not published.
 func (c *Client) Update(ctx context.Context, serviceSID, identity, sid string, p UpdateParams) (*read.Response, error) {
 	if sid == "" {
 		return nil, invalid("challenge SID: it is missing")

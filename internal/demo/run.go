@@ -78,6 +78,8 @@ func (d *demo) play(ctx context.Context, w *world) (*Summary, error) {
 	defer stopWorking(nil)
 	helpers.Go(func() { d.guard(reading, w.host, stopWorking) })
 
+	// Whoever is still at the page when the end begins would ask for what nobody calls any more.
+	defer context.AfterFunc(ctx, w.drainWeb)()
 	err := w.ringFirst(ctx)
 	if err == nil {
 		err = d.stream(ctx, working, st.feed)
@@ -86,6 +88,7 @@ func (d *demo) play(ctx context.Context, w *world) (*Summary, error) {
 		err = d.keep(ctx, working, w)
 	}
 	d.phase("draining")
+	w.drainWeb()
 	close(lastRing)
 	if ctx.Err() == nil && err == nil {
 		pauseUnless(phonesDown, phoneGrace)

@@ -71,6 +71,14 @@ func (w *world) startWeb(ctx context.Context, s *screen) error {
 	return nil
 }
 
+// drainWeb ends what the page's form may send, and waits for what is on its way: that
+// is counted.
+func (w *world) drainWeb() {
+	if w.web != nil {
+		w.web.page.Drain()
+	}
+}
+
 // ringFirst sends what waits on the page's phones when somebody opens it.
 func (w *world) ringFirst(ctx context.Context) error {
 	if w.web == nil {

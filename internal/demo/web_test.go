@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
@@ -102,8 +103,16 @@ func TestWeb(t *testing.T) {
 	out := &safeBuffer{await: "Ctrl-C ends it.", found: func() { close(kept) }}
 	o := testOptions(t)
 	o.Requests, o.Web, o.Out = 20, "127.0.0.1:0", out
+	p := &personAtPage{t: t, client: &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}}
+	defer p.client.CloseIdleConnections()
 	var messages []string
+	late := httptest.NewRecorder()
 	o.inspect = func(ctx context.Context, w *world) {
+		body := fmt.Sprintf(`{"factor_sid":%q,"message":"Too late?","expires":60}`, w.web.phones[0].Device.Factor().SID)
+		r := httptest.NewRequestWithContext(ctx, http.MethodPost, p.url+"send", strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("X-Phones-Token", p.token)
+		w.web.page.Handler().ServeHTTP(late, r)
 		_ = each(ctx, w.kafka, demoTopics.requests, func(rec kafka.Record) {
 			if r, _, err := schemas.DecodeRequest(rec.Value); err == nil && strings.HasPrefix(r.ID, "web-") {
 				messages = append(messages, r.Create.Details.Message)
@@ -121,8 +130,6 @@ func TestWeb(t *testing.T) {
 	case e := <-ended:
 		t.Fatalf("it did not stay up: %+v, %v\n%s", e.sum, e.err, out)
 	}
-	p := &personAtPage{t: t, client: &http.Client{Transport: &http.Transport{}, Timeout: time.Minute}}
-	defer p.client.CloseIdleConnections()
 	p.url = regexp.MustCompile(`browser: (http://\S+/)`).FindStringSubmatch(out.String())[1]
 	_, page := p.call(http.MethodGet, "", "")
 	p.token = string(regexp.MustCompile(`name="token" content="([^"]+)"`).FindSubmatch(page)[1])
@@ -164,6 +171,9 @@ func TestWeb(t *testing.T) {
 	}
 	if e.sum.Requests != o.Requests+3 || len(messages) != 3 {
 		t.Errorf("%d requests, want the stream's %d and three of the page: %q", e.sum.Requests, o.Requests, messages)
+	}
+	if late.Code != http.StatusServiceUnavailable || !strings.Contains(late.Body.String(), "draining") {
+		t.Errorf("a request after the end: %d %s", late.Code, late.Body)
 	}
 	if e.sum.Approved < 1 || e.sum.Denied < 1 {
 		t.Errorf("%+v", e.sum)

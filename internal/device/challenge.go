@@ -3,6 +3,7 @@ package device
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -40,9 +41,12 @@ type Field struct {
 // pages. They must be fetched before they are answered.
 func (d *Device) Pending(ctx context.Context) ([]Challenge, error) {
 	var all []Challenge
-	query := url.Values{"FactorSid": {d.factor.SID}, "Status": {"pending"}, "Order": {"asc"}}
+	filters := url.Values{"FactorSid": {d.factor.SID}, "Status": {"pending"}, "Order": {"asc"}}
+	query := filters.Encode()
+	asked := map[string]bool{}
 	for {
-		body, _, err := d.call(ctx, http.MethodGet, d.cfg.entityURL()+"/Challenges?"+query.Encode(), nil)
+		asked[query] = true
+		body, _, err := d.call(ctx, http.MethodGet, d.cfg.entityURL()+"/Challenges?"+query, nil)
 		if err != nil {
 			return nil, err
 		}
@@ -56,17 +60,20 @@ func (d *Device) Pending(ctx context.Context) ([]Challenge, error) {
 			return nil, err
 		}
 		all = append(all, list.Challenges...)
-		// Only the token is taken out of the URL, so that credentials go where
-		// the configuration says.
+		if list.Meta.Next == "" {
+			return all, nil
+		}
+		// Only the query is taken out of the URL, so that credentials go where the
+		// configuration says. Pages may be told by a token or by their number alone.
 		next, err := url.Parse(list.Meta.Next)
 		if err != nil {
 			return nil, &Error{Code: CodeAnswer, Message: "the next page's URL can't be read", Err: err}
 		}
-		token := next.Query().Get("PageToken")
-		if token == "" || token == query.Get("PageToken") {
-			return all, nil
+		page := next.Query()
+		maps.Copy(page, filters)
+		if query = page.Encode(); asked[query] {
+			return nil, failf(CodeAnswer, "the list of pending challenges leads back to a page that it already gave")
 		}
-		query.Set("PageToken", token)
 	}
 }
 

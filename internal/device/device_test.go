@@ -118,25 +118,29 @@ func TestEnrolAndAnswer(t *testing.T) {
 }
 
 func TestADeviceSeesItsOwnFactorOverAllPages(t *testing.T) {
-	e, cfg := start(t, emulator.Config{})
-	d, other := enrol(t, cfg), enrol(t, cfg)
-	create(t, cfg, other, "not mine")
-	var want []string
-	for i := range 120 { // three pages
-		want = append(want, create(t, cfg, d, fmt.Sprintf("number %d", i)))
-	}
-	before := e.Stats().Calls[emulator.OperationList]
-	pending, err := d.Pending(t.Context())
-	if err != nil || len(pending) != len(want) {
-		t.Fatalf("%d, %v", len(pending), err)
-	}
-	for i := range want {
-		if pending[i].SID != want[i] {
-			t.Fatalf("%d is %s", i, pending[i].SID)
-		}
-	}
-	if n := e.Stats().Calls[emulator.OperationList] - before; n != 3 {
-		t.Errorf("%d pages", n)
+	for name, rules := range map[string]emulator.Rules{"tokens": {}, "opaque tokens": {OpaquePageTokens: true}, "numbers": {PagesWithoutToken: true}} {
+		t.Run(name, func(t *testing.T) {
+			e, cfg := start(t, emulator.Config{Rules: rules})
+			d, other := enrol(t, cfg), enrol(t, cfg)
+			create(t, cfg, other, "not mine")
+			var want []string
+			for i := range 120 { // three pages
+				want = append(want, create(t, cfg, d, fmt.Sprintf("number %d", i)))
+			}
+			before := e.Stats().Calls[emulator.OperationList]
+			pending, err := d.Pending(t.Context())
+			if err != nil || len(pending) != len(want) {
+				t.Fatalf("%d, %v", len(pending), err)
+			}
+			for i := range want {
+				if pending[i].SID != want[i] {
+					t.Fatalf("%d is %s", i, pending[i].SID)
+				}
+			}
+			if n := e.Stats().Calls[emulator.OperationList] - before; n != 3 {
+				t.Errorf("%d pages", n)
+			}
+		})
 	}
 }
 
@@ -254,6 +258,9 @@ func TestAnswersThatAreNotUnderstood(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCode(t, "no effect", d.Answer(t.Context(), c, device.StatusApproved), device.CodeUnsettled)
+	body.Store(`{"challenges":[],"meta":{"next_page_url":"https://api.example/Challenges?Page=1"}}`)
+	_, err = d.Pending(t.Context())
+	wantCode(t, "a list without an end", err, device.CodeAnswer)
 	body.Store(`{"challenges":[],"meta":{"next_page_url":"%zz"}}`)
 	_, err = d.Pending(t.Context())
 	wantCode(t, "next page", err, device.CodeAnswer)

@@ -53,7 +53,7 @@ func TestAdminStatsAndHealth(t *testing.T) {
 	}
 	_, got := a.admin("GET", "stats", "")
 	want := `{"calls":{"create":2,"list":1,"unknown":1},"concurrent":0,"concurrent_max":1,"creates":1,` +
-		`"faults":{"throttle":1},"statuses":{"201":1,"400":1,"404":1,"429":1}}`
+		`"faults":{"throttle":1},"rules":{},"statuses":{"201":1,"400":1,"404":1,"429":1}}`
 	if data, err := json.Marshal(got); err != nil || string(data) != want {
 		t.Errorf("got  %s\nwant %s", data, want)
 	}

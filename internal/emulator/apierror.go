@@ -18,6 +18,7 @@ const (
 	codeServerError      = 20500
 	codeUnavailable      = 20503
 	codeEntityExists     = 60301
+	codeEntityExistsToo  = 60304
 	codeTokenInvalid     = 60305
 	codeNoSupport        = 60204
 	codeGenericInvalid   = 60300
@@ -107,8 +108,10 @@ func (x *exchange) notFound(specific int) *apiError {
 	status, code := 404, codeNotFound
 	if x.e.cfg.Rules.SpecificNotFound && specific != 0 {
 		code = specific
+		x.decided("specific-not-found")
 		if x.e.cfg.Rules.NotFoundAs400 {
 			status = 400
+			x.decided("not-found-as-400")
 		}
 	}
 	path := strings.TrimPrefix(x.r.URL.EscapedPath(), "/v2")

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -71,7 +72,7 @@ func TestAPIBounds(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			// What is well formed may be missing, or prove nothing: that is another answer.
 			for _, v := range tc.accepted {
-				if r := tc.call(v); r.status == 400 {
+				if r := tc.call(v); r.status == 400 || r.status >= 500 {
 					t.Errorf("%q: %s", v, r.raw)
 				}
 			}
@@ -180,6 +181,81 @@ func TestResourceProperties(t *testing.T) {
 				if !seen[value] {
 					t.Errorf("%q is never shown, but %v", value, slices.Sorted(maps.Keys(seen)))
 				}
+			}
+		})
+	}
+}
+
+// TestListEnvelope: each part of a list's answer has the form of the description's
+// example, on a page that has neighbours on both sides. docs/challenge-api.md cites
+// the cases by name.
+func TestListEnvelope(t *testing.T) {
+	a := handled(t, emulator.Config{PublicURL: "https://api.example"})
+	f, _ := a.pushFactor()
+	var made []string
+	for range 5 {
+		made = append(made, a.want(a.post(challenges(identity), pushForm(f.SID)), 201, 0).text("sid"))
+	}
+	base := "https://api.example" + challenges(identity) + "?PageSize=2&Page="
+	r := a.want(a.get(challenges(identity)+"?PageSize=2&Page=1&PageToken=DN"+made[1]), 200, 0)
+	meta, _ := r.body["meta"].(map[string]any)
+	items, _ := r.body["challenges"].([]any)
+	if len(r.body) != 2 || len(meta) != 7 {
+		t.Errorf("%s", r.raw)
+	}
+	t.Run("challenges", func(t *testing.T) {
+		for i, sid := range made[2:4] {
+			item, _ := items[i].(map[string]any)
+			if fetched := a.want(a.get(challenges(identity)+"/"+sid), 200, 0); !reflect.DeepEqual(item, fetched.body) {
+				t.Errorf("item %d is %v, fetched %s", i, item, fetched.raw)
+			}
+		}
+		if len(items) != 2 {
+			t.Errorf("%d items", len(items))
+		}
+	})
+	for name, want := range map[string]any{
+		"page":              1.0,
+		"page_size":         2.0,
+		"first_page_url":    base + "0",
+		"previous_page_url": base + "0",
+		"url":               base + "1&PageToken=DN" + made[1],
+		"next_page_url":     base + "2&PageToken=DN" + made[3],
+		"key":               "challenges",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if meta[name] != want {
+				t.Errorf("%v, want %v", meta[name], want)
+			}
+		})
+	}
+}
+
+// TestPropertyBounds: what the reference bounds in an answer, as the challenge of a
+// request at the bound shows it. docs/challenge-api.md cites the cases by name.
+func TestPropertyBounds(t *testing.T) {
+	c := newClock()
+	a := handled(t, emulator.Config{Now: c.now})
+	f, _ := a.pushFactor()
+	t.Run("metadata", func(t *testing.T) {
+		text := jsonMap(1024, "日")
+		p := a.pushed(f.SID)
+		if r := a.want(a.post(p.path, url.Values{"Metadata": {text}}), 200, 0); !strings.Contains(string(r.raw), `"metadata":`+text) {
+			t.Errorf("%s", r.raw)
+		}
+		a.want(a.post(p.path, url.Values{"Metadata": {jsonMap(1025, "日")}}), 400, 60306)
+	})
+	for name, tc := range map[string]struct{ asked, shown string }{
+		"expiration date left out":    {"", "2026-03-04T05:11:07Z"},
+		"expiration date at the most": {"2026-03-04T06:06:07Z", "2026-03-04T06:06:07Z"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			form := pushForm(f.SID)
+			if tc.asked != "" {
+				form.Set("ExpirationDate", tc.asked)
+			}
+			if r := a.want(a.post(challenges(identity), form), 201, 0); r.text("expiration_date") != tc.shown {
+				t.Errorf("%s", r.raw)
 			}
 		})
 	}

@@ -36,6 +36,7 @@ type challenge struct {
 	atOnce        bool   // approved by its creation
 	metadata      json.RawMessage
 	attempts      int // wrong TOTP codes
+	forgiven      int // wrong codes that are not among the attempts
 	notifications int
 }
 
@@ -118,23 +119,30 @@ func (x *exchange) view(ent *entity, c challenge, now time.Time) any {
 	v := challengeView{
 		SID: c.sid, AccountSID: ent.key.account, ServiceSID: ent.key.service, EntitySID: ent.sid, Identity: ent.identity,
 		FactorSID:   c.factor.sid,
-		DateCreated: stamp(c.created), DateUpdated: stamp(c.shownUpdate(now)), DateResponded: stamp(c.responded),
+		DateCreated: stamp(c.created), DateUpdated: stamp(x.shownUpdate(&c, now)), DateResponded: stamp(c.responded),
 		ExpirationDate: stamp(c.expires), Status: c.status(now), RespondedReason: c.reason(x.e.cfg.Rules, now),
 		Details: c.details, HiddenDetails: c.hidden, Metadata: c.metadata,
 		FactorType: c.factor.kind, URL: url, Links: &challengeLinks{url + "/Notifications"},
 	}
 	if x.e.cfg.Rules.FillDateResponded && c.responded.IsZero() {
 		v.DateResponded = v.DateCreated
+		x.decided("fill-date-responded")
 	}
+	x.countReason(v.RespondedReason)
+	x.countIdentity(ent)
 	return x.asShown(v)
 }
 
 // shownUpdate is date_updated: of the last change, or of the expiration.
-func (c *challenge) shownUpdate(now time.Time) time.Time {
-	if c.status(now) == statusExpired {
-		return c.expires
+func (x *exchange) shownUpdate(c *challenge, now time.Time) time.Time {
+	if c.status(now) != statusExpired {
+		return c.updated
 	}
-	return c.updated
+	if x.e.cfg.Rules.KeepDateUpdated {
+		x.decided("keep-date-updated")
+		return c.updated
+	}
+	return c.expires
 }
 
 // reason is responded_reason.
@@ -148,6 +156,20 @@ func (c *challenge) reason(r Rules, now time.Time) string {
 	return "none"
 }
 
+// countReason counts a reason that only a rule gives.
+func (x *exchange) countReason(reason string) {
+	if reason != "none" {
+		x.decided("other-responded-reasons")
+	}
+}
+
+// countIdentity counts an identity that a rule has put into lower case.
+func (x *exchange) countIdentity(ent *entity) {
+	if ent.lowered {
+		x.decided("lower-case-identity")
+	}
+}
+
 // asShown leaves out what is null where the rules say so.
 func (x *exchange) asShown(view any) any {
 	if !x.e.cfg.Rules.OmitNulls {
@@ -157,6 +179,7 @@ func (x *exchange) asShown(view any) any {
 	for name, value := range all {
 		if string(value) == "null" {
 			delete(all, name)
+			x.decided("omit-nulls")
 		}
 	}
 	return all
@@ -182,13 +205,17 @@ func (x *exchange) challenge() (*entity, *challenge, challenge, *apiError) {
 		return nil, nil, challenge{}, err
 	}
 	if rest := x.e.store.find(x.e.store.key(x.account.sid, x.route.service, "")); rest != nil && x.e.cfg.Rules.FetchDiscoverable {
-		ent = x.discoverable(ent, rest)
+		if owner := x.discoverable(ent, rest); owner != ent {
+			ent = owner
+			x.decided("fetch-discoverable")
+		}
 	}
 	ent.mu.Lock()
 	defer ent.mu.Unlock()
 	c := ent.bySID[x.route.sid]
 	if c != nil && c.options != nil && x.e.cfg.Rules.HidePasskeys {
 		c = nil
+		x.decided("hide-passkeys")
 	}
 	if c != nil && x.purged(c) {
 		x.e.stats.fault(FaultPurge)
@@ -217,6 +244,7 @@ func (x *exchange) signed(view any) []string {
 	names := x.e.cfg.SignatureFields
 	if x.e.cfg.Rules.SignAllFields {
 		names = challengeProperties()
+		x.decided("sign-all-fields")
 	}
 	if !x.e.cfg.Rules.OmitNulls {
 		return names

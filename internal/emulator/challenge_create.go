@@ -53,6 +53,7 @@ func createChallenge(x *exchange) (answer, *apiError) {
 	a := answer{status: 201, body: x.view(ent, c, now)}
 	if x.e.cfg.Rules.RateLimitHeaders {
 		a.header = [][2]string{{"Retry-After", "1"}, {reachedLimit, "false"}}
+		x.decided("rate-limit-headers")
 	}
 	return a, nil
 }
@@ -65,6 +66,9 @@ func (x *exchange) createRequest(now time.Time) (createRequest, *apiError) {
 		return createRequest{}, err
 	}
 	req := createRequest{factorSID: v.Get("FactorSid"), code: v.Get("AuthPayload"), hasCode: v.Has("AuthPayload")}
+	if x.e.cfg.Rules.MissingAs20001 && !v.Has("FactorSid") {
+		return req, x.missing("FactorSid")
+	}
 	if !isSID(req.factorSID, "YF") {
 		return req, invalid("FactorSid", "is not YF and 32 hex digits")
 	}
@@ -116,6 +120,7 @@ func (x *exchange) details(v url.Values, now time.Time) (*detailsView, *apiError
 	}
 	if x.e.cfg.Rules.IncludeDate {
 		d.Date = stamp(now)
+		x.decided("include-date")
 	}
 	return d, nil
 }
@@ -152,15 +157,13 @@ func (x *exchange) addChallenge(ent *entity, req createRequest, now time.Time) (
 	if !f.verified {
 		return challenge{}, forbidden(codeUnverified, "Factor is unverified")
 	}
-	if err := f.fits(req); err != nil {
-		if x.e.cfg.Rules.MissingMessage60368 && err.param == paramMessage {
-			err.code = codeDetails
-		}
+	if err := x.fits(f, req); err != nil {
 		return challenge{}, err
 	}
 	limited := x.e.cfg.Rules.CreationLimits && f.totp != nil
 	if limited {
 		if err := f.totp.limit(now); err != nil {
+			x.decided("creation-limits")
 			return challenge{}, err
 		}
 	}
@@ -173,13 +176,14 @@ func (x *exchange) addChallenge(ent *entity, req createRequest, now time.Time) (
 		c.expires = created.Add(defaultLifetime)
 	}
 	if req.hasCode {
-		if f.check(req.code, now, x.e.cfg.Rules.RefuseReusedCode) {
+		if x.check(f, req.code, now) {
 			c.respond(statusApproved, now)
 			c.atOnce = true
 		} else if x.e.cfg.Rules.RefuseWrongCode {
+			x.decided("refuse-wrong-code")
 			return challenge{}, forbidden(codeRefused, "Challenge verification failed")
 		} else {
-			c.attempts++
+			c.attempts, c.forgiven = x.firstAttempt()
 		}
 	}
 	if limited {
@@ -189,19 +193,45 @@ func (x *exchange) addChallenge(ent *entity, req createRequest, now time.Time) (
 	return *c, nil
 }
 
+// firstAttempt is what a wrong code counts that came with the challenge's own create.
+func (x *exchange) firstAttempt() (attempts, forgiven int) {
+	if x.e.cfg.Rules.FreeCodeAtCreate {
+		return 0, 1
+	}
+	return 1, 0
+}
+
+// missing refuses a request without a required parameter, as 400/20001.
+func (x *exchange) missing(name string) *apiError {
+	x.decided("missing-as-20001")
+	return badRequest("Missing required parameter " + name + " in the post body")
+}
+
 // fits checks the parameters that one type of factor requires or refuses.
-func (f *factor) fits(req createRequest) *apiError {
+func (x *exchange) fits(f *factor, req createRequest) *apiError {
 	if f.passkeys != nil {
 		return notByForm("created")
 	}
 	if f.push != nil {
 		if req.details == nil || req.details.Message == "" {
-			return invalid(paramMessage, "is required for push")
+			err := invalid(paramMessage, "is required for push")
+			switch rules := x.e.cfg.Rules; {
+			case rules.MissingMessage60368:
+				err.code = codeDetails
+				x.decided("missing-message-60368")
+			case rules.MissingAs20001:
+				return x.missing(paramMessage)
+			}
+			return err
 		}
 		if req.hasCode {
 			return invalid("AuthPayload", "is for totp only")
 		}
 		return nil
+	}
+	if x.e.cfg.Rules.RefuseDetailsForTOTP && req.details != nil {
+		x.decided("refuse-details-for-totp")
+		return invalid(paramMessage, "is for push only, as fields are")
 	}
 	if req.hasCode {
 		return codeLength(req.code)

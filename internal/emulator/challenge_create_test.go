@@ -172,6 +172,23 @@ func TestCreateWithoutDetailsIsForTOTPOnly(t *testing.T) {
 	}
 }
 
+func TestRuleRefuseDetailsForTOTP(t *testing.T) {
+	form := func(f emulator.Factor, name, value string) url.Values {
+		return url.Values{"FactorSid": {f.SID}, name: {value}}
+	}
+	a := handled(t, emulator.Config{})
+	if r := a.want(a.post(challenges(identity), form(a.totpFactor(), "Details.Message", "Sign in?")), 201, 0); !strings.Contains(string(r.raw), `"details":{"message":"Sign in?"`) {
+		t.Errorf("default: %s", r.raw)
+	}
+	b := handled(t, emulator.Config{Rules: emulator.Rules{RefuseDetailsForTOTP: true, MissingMessage60368: true}})
+	f := b.totpFactor()
+	b.want(b.post(challenges(identity), form(f, "Details.Message", "Sign in?")), 400, 60306)
+	b.want(b.post(challenges(identity), form(f, "Details.Fields", jsonField(1, 1))), 400, 60306)
+	b.want(b.post(challenges(identity), url.Values{"FactorSid": {f.SID}}), 201, 0)
+	push, _ := b.pushFactor()
+	b.want(b.post(challenges(identity), with(pushForm(push.SID), "Details.Fields", jsonField(1, 1))), 201, 0)
+}
+
 func TestCreateApprovesTOTPAtOnce(t *testing.T) {
 	c := newClock()
 	a := handled(t, emulator.Config{Now: c.now})

@@ -37,8 +37,11 @@ func updateChallenge(x *exchange) (answer, *apiError) {
 	if before.options != nil {
 		return answer{}, notByForm("approved")
 	}
-	if !req.hasPayload && req.metadata == nil && !x.e.cfg.Rules.AcceptEmptyUpdate {
-		return answer{}, invalid("AuthPayload", "is missing, and Metadata too")
+	if !req.hasPayload && req.metadata == nil {
+		if !x.e.cfg.Rules.AcceptEmptyUpdate {
+			return answer{}, invalid("AuthPayload", "is missing, and Metadata too")
+		}
+		x.decided("accept-empty-update")
 	}
 	if err := before.factor.payloadLength(req); err != nil {
 		return answer{}, err
@@ -80,7 +83,10 @@ func (x *exchange) settle(ent *entity, c *challenge, req updateRequest, verdict 
 	ent.mu.Lock()
 	defer ent.mu.Unlock()
 	if err := c.open(now); err != nil {
-		return challenge{}, err
+		if req.hasPayload || req.metadata == nil || !x.e.cfg.Rules.MetadataAfterAnswer {
+			return challenge{}, err
+		}
+		x.decided("metadata-after-answer")
 	}
 	if c.factor.deleted {
 		return challenge{}, x.notFound(codeFactorMissing)
@@ -89,7 +95,10 @@ func (x *exchange) settle(ent *entity, c *challenge, req updateRequest, verdict 
 		if c.attempts >= maxCodeChecks {
 			return challenge{}, tooMany(codeChallengeChecks, "Challenge verification attempts limit reached")
 		}
-		if c.factor.check(req.payload, now, x.e.cfg.Rules.RefuseReusedCode) {
+		if c.attempts+c.forgiven >= maxCodeChecks {
+			x.decided("free-code-at-create")
+		}
+		if x.check(c.factor, req.payload, now) {
 			verdict = statusApproved
 		} else {
 			c.attempts++
@@ -97,6 +106,7 @@ func (x *exchange) settle(ent *entity, c *challenge, req updateRequest, verdict 
 	}
 	if req.hasPayload {
 		if verdict == "" && x.e.cfg.Rules.KeepPendingOnWrongUpdate {
+			x.decided("keep-pending-on-wrong-update")
 			return *c, nil
 		}
 		if verdict == "" {

@@ -6,11 +6,13 @@
 //
 //   - Every documented limit is enforced: a value at the bound is accepted, one
 //     beyond it is refused with the documented error code and HTTP status.
-//     Where the description leaves the behaviour open, Rules holds a switch.
+//     Where the description leaves the behaviour open, Rules holds a switch, and
+//     Stats.Rules counts the answers that it decided.
 //   - A challenge lives its whole life: pending, then approved or denied by a
 //     verified payload, or expired by the clock. Push payloads are checked as
 //     ES256 signatures of the factor's key over the stored challenge; TOTP codes
-//     by RFC 6238. An answered or expired challenge never changes again.
+//     by RFC 6238. An answered or expired challenge never changes
+//     again, but for its metadata where Rules say so.
 //   - Passkeys challenges are made by POST Passkeys/Challenges and shown by the
 //     form API, which makes and approves none. They are never approved: the
 //     emulator verifies no WebAuthn assertion, and says so.

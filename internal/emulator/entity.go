@@ -50,7 +50,12 @@ func createEntity(x *exchange) (answer, *apiError) {
 	}
 	ent, made := x.e.store.add(x.e.store.key(x.account.sid, x.route.service, identity), identity, x.e.cfg.Now())
 	if !made {
-		return answer{}, &apiError{status: 409, code: codeEntityExists, message: "Entity already exists"}
+		code := codeEntityExists
+		if x.e.cfg.Rules.EntityExists60304 {
+			code = codeEntityExistsToo
+			x.decided("entity-exists-60304")
+		}
+		return answer{}, &apiError{status: 409, code: code, message: "Entity already exists"}
 	}
 	return answer{status: 201, body: x.viewEntity(ent)}, nil
 }

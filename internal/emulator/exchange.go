@@ -166,6 +166,7 @@ func (x *exchange) admit() *apiError {
 		return invalid("ServiceSid", "is not VA and 32 hex digits")
 	}
 	if r.place.takesJSON() && x.e.cfg.Rules.PasskeysDisabled {
+		x.decided("passkeys-disabled")
 		return serverError()
 	}
 	if x.account.services != nil && !x.account.services[r.service] {
@@ -204,15 +205,23 @@ func (x *exchange) entity() (*entity, *apiError) {
 	if ent := x.e.store.find(x.key(x.account.sid)); ent != nil {
 		return ent, nil
 	}
+	if x.e.cfg.Rules.CaseSensitiveIdentity && x.e.store.hasOtherCase(x.key(x.account.sid)) {
+		x.decided("case-sensitive-identity")
+	}
 	return nil, x.notFound(codeEntityMissing)
 }
 
 func (x *exchange) throttled(f *Faults) *apiError {
-	code := codeTooMany
+	status, code := 429, codeTooMany
 	if x.e.cfg.Rules.Throttle25109 {
 		code = codeRateLimited
+		x.decided("throttle-25109")
 	}
-	return &apiError{status: 429, code: code, message: "Too many requests", retryAfter: f.RetryAfter}
+	if x.e.cfg.Rules.ThrottleAs400 {
+		status = 400
+		x.decided("throttle-as-400")
+	}
+	return &apiError{status: status, code: code, message: "Too many requests", retryAfter: f.RetryAfter}
 }
 
 // gatewayPage is the body of an answer that does not come from the API itself.

@@ -59,11 +59,15 @@ type totpFactor struct {
 	creations []time.Time // of the last 24 hours, kept for limit alone
 }
 
-// check reports whether a TOTP code is right now. With once, a step that has
-// approved before, or an older one, is wrong.
-func (f *factor) check(code string, now time.Time, once bool) bool {
+// check reports whether a TOTP code is right now. A step that has approved before,
+// or an older one, may be wrong. The factor's entity is locked.
+func (x *exchange) check(f *factor, code string, now time.Time) bool {
 	step, ok := f.totp.match(code, now)
-	if !ok || once && f.totp.lastStep >= step {
+	if !ok {
+		return false
+	}
+	if x.e.cfg.Rules.RefuseReusedCode && f.totp.lastStep >= step {
+		x.decided("refuse-reused-code")
 		return false
 	}
 	f.totp.lastStep = max(f.totp.lastStep, step)
@@ -146,6 +150,7 @@ func (x *exchange) viewFactor(f *factor) factorView {
 	}
 	v.Config = f.config()
 	if config, ok := v.Config.(pushConfigView); ok && x.e.cfg.Rules.OmitCredentialSID {
+		x.decided("omit-credential-sid")
 		config.CredentialSID = ""
 		v.Config = config
 	}

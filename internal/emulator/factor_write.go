@@ -125,6 +125,9 @@ func updateFactor(x *exchange) (answer, *apiError) {
 		if err != nil && (err.code != codeFactorRefused || !x.e.cfg.Rules.KeepUnverifiedOnWrongCode) {
 			return answer{}, err
 		}
+		if err != nil {
+			x.decided("keep-unverified-on-wrong-code")
+		}
 	}
 	if err := f.configure(v); err != nil {
 		return answer{}, err

@@ -32,6 +32,7 @@ func listChallenges(x *exchange) (answer, *apiError) {
 		if !x.e.cfg.Rules.EmptyListWithoutEntity {
 			return answer{}, err
 		}
+		x.decided("empty-list-without-entity")
 		ent = &entity{key: x.key(x.account.sid)}
 	}
 	now := x.e.cfg.Now()
@@ -66,7 +67,11 @@ func (x *exchange) cutChallenges(ent *entity, p pageRequest, now time.Time, fact
 			lagged = true
 			return false
 		}
-		return c.options == nil || !x.e.cfg.Rules.HidePasskeys
+		if c.options != nil && x.e.cfg.Rules.HidePasskeys {
+			x.decided("hide-passkeys")
+			return false
+		}
+		return true
 	}
 	defer func() {
 		if lagged {
@@ -93,14 +98,15 @@ func (x *exchange) cutChallenges(ent *entity, p pageRequest, now time.Time, fact
 		at, _ := slices.BinarySearchFunc(all, last, compare)
 		start = index(at) + 1
 	}
-	return sequence[*challenge]{
+	s := sequence[*challenge]{
 		length: n,
 		at:     func(i int) *challenge { return all[index(i)] },
 		matches: func(c *challenge) bool {
 			return (factorSID == "" || c.factor.sid == factorSID) && (status == "" || c.status(now) == status) && shown(c)
 		},
 		sid: func(c *challenge) string { return c.sid },
-	}.cut(start, p.size), nil
+	}
+	return s.cut(s.skip(start, p.skipped), p.size), nil
 }
 
 // ordered returns the entity's challenges in ascending order and what orders
@@ -113,7 +119,7 @@ func (x *exchange) ordered(ent *entity, now time.Time) (all []*challenge, compar
 	compare = func(a, b *challenge) int {
 		byTime, bySeq := a.created.Compare(b.created), cmp.Compare(a.seq, b.seq)
 		if rules.OrderByUpdate {
-			byTime = a.shownUpdate(now).Truncate(time.Second).Compare(b.shownUpdate(now).Truncate(time.Second))
+			byTime = x.shownUpdate(a, now).Truncate(time.Second).Compare(x.shownUpdate(b, now).Truncate(time.Second))
 		}
 		if rules.ReverseTies {
 			bySeq = -bySeq
@@ -122,7 +128,20 @@ func (x *exchange) ordered(ent *entity, now time.Time) (all []*challenge, compar
 	}
 	all = slices.Clone(ent.challenges)
 	slices.SortFunc(all, compare)
+	if !slices.Equal(all, ent.challenges) {
+		x.countOrder()
+	}
 	return all, compare
+}
+
+// countOrder counts the rules of the order, each of which may have made it.
+func (x *exchange) countOrder() {
+	if x.e.cfg.Rules.ReverseTies {
+		x.decided("reverse-ties")
+	}
+	if x.e.cfg.Rules.OrderByUpdate {
+		x.decided("order-by-update")
+	}
 }
 
 func listFactors(x *exchange) (answer, *apiError) {
@@ -182,10 +201,11 @@ func cutAll[T any](all []T, sid func(T) string, p pageRequest) (window[T], *apiE
 		}
 		start = at + 1
 	}
-	return sequence[T]{
+	s := sequence[T]{
 		length:  len(all),
 		at:      func(i int) T { return all[i] },
 		matches: func(T) bool { return true },
 		sid:     sid,
-	}.cut(start, p.size), nil
+	}
+	return s.cut(s.skip(start, p.skipped), p.size), nil
 }

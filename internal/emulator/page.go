@@ -18,6 +18,7 @@ type pageRequest struct {
 	size    int
 	number  int         // echoed only: the API calls it client state
 	after   string      // SID out of the token; empty: from the start
+	skipped int         // items of the pages before, where they are told by number
 	filters [][2]string // kept in the page URLs, in this order
 }
 
@@ -25,6 +26,7 @@ type pageRequest struct {
 func (x *exchange) page(v url.Values, filters ...string) (pageRequest, *apiError) {
 	if size, err := strconv.Atoi(v.Get("PageSize")); err == nil && size > maxPageSize && x.e.cfg.Rules.ClampPageSize {
 		v.Set("PageSize", strconv.Itoa(maxPageSize))
+		x.decided("clamp-page-size")
 	}
 	size, err := integer(v, "PageSize", 1, maxPageSize, defaultPageSize)
 	if err != nil {
@@ -35,6 +37,11 @@ func (x *exchange) page(v url.Values, filters ...string) (pageRequest, *apiError
 		return pageRequest{}, err
 	}
 	p := pageRequest{size: size, number: number}
+	if x.e.cfg.Rules.PagesWithoutToken {
+		if p.skipped = size * number; p.skipped > 0 {
+			x.decided("pages-without-token")
+		}
+	}
 	if token := v.Get("PageToken"); token != "" {
 		sid, ok := x.readToken(token)
 		if !ok {
@@ -53,6 +60,7 @@ func (x *exchange) page(v url.Values, filters ...string) (pageRequest, *apiError
 // token names the page behind an item.
 func (x *exchange) token(sid string) string {
 	if x.e.cfg.Rules.OpaquePageTokens {
+		x.decided("opaque-page-tokens")
 		return base64url.EncodeToString([]byte(opaqueMark + sid))
 	}
 	return tokenPrefix + sid
@@ -83,6 +91,16 @@ type window[T any] struct {
 	next     string // SID for the next page's token; empty: this is the last page
 	previous string // SID for the previous page's token; empty: that is the first page
 	first    bool
+}
+
+// skip returns the index behind the next n items from start.
+func (s sequence[T]) skip(start, n int) int {
+	for ; n > 0 && start < s.length; start++ {
+		if s.matches(s.at(start)) {
+			n--
+		}
+	}
+	return start
 }
 
 // cut takes the page that starts at index start.
@@ -130,7 +148,11 @@ func envelope[T any](x *exchange, key, path string, p pageRequest, w window[T], 
 			b.WriteString(f[0] + "=" + url.QueryEscape(f[1]) + "&")
 		}
 		b.WriteString("PageSize=" + strconv.Itoa(p.size) + "&Page=" + strconv.Itoa(number))
-		if after != "" {
+		switch {
+		case after == "":
+		case x.e.cfg.Rules.PagesWithoutToken:
+			x.decided("pages-without-token")
+		default:
 			b.WriteString("&PageToken=" + x.token(after))
 		}
 		return b.String()

@@ -66,6 +66,7 @@ func (x *exchange) query(known ...string) (url.Values, *apiError) {
 func (x *exchange) checked(v url.Values, known []string) (url.Values, *apiError) {
 	for name, values := range v {
 		if x.e.cfg.Rules.RefuseUnknownParameters && !slices.Contains(known, name) {
+			x.decided("refuse-unknown-parameters")
 			return nil, invalid(name, "is not known")
 		}
 		for _, value := range values {
@@ -120,6 +121,7 @@ func (x *exchange) stringMap(v url.Values, name string) (raw json.RawMessage, va
 		var inner string
 		if json.Unmarshal([]byte(text), &inner) == nil {
 			text = inner
+			x.decided("accept-quoted-json")
 		}
 	}
 	if longer(text, maxStringMap) {

@@ -69,11 +69,13 @@ type passkeysView struct {
 }
 
 func (x *exchange) viewPasskeys(ent *entity, c challenge, now time.Time) any {
+	x.countReason(c.reason(x.e.cfg.Rules, now))
+	x.countIdentity(ent)
 	return x.asShown(passkeysView{
 		challengeView: challengeView{
 			SID: c.sid, AccountSID: ent.key.account, ServiceSID: ent.key.service, EntitySID: ent.sid, Identity: ent.identity,
 			FactorSID:   c.factor.sid,
-			DateCreated: stamp(c.created), DateUpdated: stamp(c.shownUpdate(now)), Status: c.status(now),
+			DateCreated: stamp(c.created), DateUpdated: stamp(x.shownUpdate(&c, now)), Status: c.status(now),
 			RespondedReason: c.reason(x.e.cfg.Rules, now),
 			FactorType:      kindPasskeys, URL: x.baseURL() + "/v2/Services/" + ent.key.service + "/Passkeys/Challenges",
 		},
@@ -81,9 +83,9 @@ func (x *exchange) viewPasskeys(ent *entity, c challenge, now time.Time) any {
 	})
 }
 
-// notByForm refuses what has a path of its own for passkeys. The dictionary
-// has 60369 for a type of factor that a form path does not take, and no status
-// for it; 400 is that of the other invalid requests.
+// notByForm refuses what has a path of its own for passkeys. How the API does that is
+// not published. The dictionary has 60369 for a type of factor that a form path does
+// not take, and no status for it; 400 is that of the other invalid requests.
 func notByForm(what string) *apiError {
 	return &apiError{status: 400, code: codeFactorType, message: "Invalid factor type: passkeys are " + what + " below /Passkeys only"}
 }
@@ -131,8 +133,9 @@ func (x *exchange) passkeysRequest() (identity, factorSID string, fault *apiErro
 		x.json = []byte("{}")
 	}
 	d := json.NewDecoder(bytes.NewReader(x.json))
-	if x.e.cfg.Rules.RefuseUnknownParameters {
-		d.DisallowUnknownFields()
+	if x.e.cfg.Rules.RefuseUnknownParameters && hasUnknown(x.json, body) {
+		x.decided("refuse-unknown-parameters")
+		return "", "", invalid("body", "has a property that is not known")
 	}
 	if err := d.Decode(&body); err != nil || !bytes.HasPrefix(bytes.TrimSpace(x.json), []byte("{")) {
 		return "", "", invalid("body", "is not an object with identity and factor_sid")
@@ -156,6 +159,13 @@ func (x *exchange) passkeysRequest() (identity, factorSID string, fault *apiErro
 	return identity, factorSID, nil
 }
 
+// hasUnknown reports whether a JSON object that fits into body has more than that.
+func hasUnknown[T any](data []byte, body T) bool {
+	strict := json.NewDecoder(bytes.NewReader(data))
+	strict.DisallowUnknownFields()
+	return json.Unmarshal(data, &body) == nil && strict.Decode(&body) != nil
+}
+
 // addPasskeysChallenge stores the challenge and returns a copy.
 func (x *exchange) addPasskeysChallenge(ent *entity, factorSID string, now time.Time) (challenge, *apiError) {
 	ent.mu.Lock()
@@ -174,6 +184,7 @@ func (x *exchange) addPasskeysChallenge(ent *entity, factorSID string, now time.
 	asked := []byte(c.sid)
 	if x.e.cfg.Rules.RandomPasskeysChallenge {
 		asked = randomBytes()
+		x.decided("random-passkeys-challenge")
 	}
 	c.options = &passkeyOptions{publicKeyOptions{
 		Challenge: base64url.EncodeToString(asked), Timeout: passkeysLife.Milliseconds(), RPID: relyingParty,

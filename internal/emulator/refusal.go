@@ -17,13 +17,15 @@ func (x *exchange) refusal(err *apiError) answer {
 	rules := x.e.cfg.Rules
 	worded := *err
 	if worded.code == codeInvalid {
-		worded.code, worded.status = rules.invalid(worded.param)
+		worded.code, worded.status = x.invalid(worded.param)
 	}
 	if worded.status == 429 && rules.RateLimitHeaders {
 		worded.retryAfter = max(worded.retryAfter, limitPause)
+		x.decided("rate-limit-headers")
 	}
 	a := worded.answer()
 	if rules.ProblemErrors {
+		x.decided("problem-errors")
 		a.body = problemBody{
 			Type: worded.moreInfo(), Title: "Request refused", Status: worded.status, Detail: worded.message, Code: worded.code,
 		}
@@ -35,15 +37,18 @@ func (x *exchange) refusal(err *apiError) answer {
 }
 
 // invalid is the code and the status for a parameter that can't be taken.
-func (r Rules) invalid(param string) (code, status int) {
-	specific := specificCode(param)
+func (x *exchange) invalid(param string) (code, status int) {
+	r, specific := x.e.cfg.Rules, specificCode(param)
 	switch {
 	case r.SpecificInvalid && specific != 0:
+		x.decided("specific-invalid")
 		if r.SpecificInvalidAs404 {
+			x.decided("specific-invalid-as-404")
 			return specific, 404
 		}
 		return specific, 400
 	case r.InvalidAs60300:
+		x.decided("invalid-as-60300")
 		return codeGenericInvalid, 400
 	}
 	return codeInvalid, 400

@@ -36,6 +36,8 @@ func (x *exchange) respond(a answer, p plan) {
 		h.Set("Twilio-Request-Id", newSID("RQ"))
 		h.Set("Twilio-Request-Duration", seconds(now.Sub(x.start)))
 		h.Set("Twilio-Concurrent-Requests", strconv.FormatInt(x.e.stats.inflight.now(), 10))
+	} else {
+		x.decided("omit-twilio-headers")
 	}
 	for _, pair := range a.header {
 		h.Set(pair[0], pair[1])

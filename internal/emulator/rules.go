@@ -16,6 +16,9 @@ type Rules struct {
 	// RefuseWrongCode answers 403/60324, and makes nothing, where a create carries a wrong
 	// TOTP code. Off: 201 and a pending challenge, as the vendor's sample expects.
 	RefuseWrongCode bool `rule:"refuse-wrong-code"`
+	// FreeCodeAtCreate leaves a wrong code of a create out of the five attempts that its
+	// challenge has. Off: it is the first of them. Nothing is published of it.
+	FreeCodeAtCreate bool `rule:"free-code-at-create"`
 	// RefuseReusedCode treats a TOTP code that a factor has already been
 	// approved by as wrong (RFC 6238, 5.2). Nothing is published of it.
 	RefuseReusedCode bool `rule:"refuse-reused-code"`
@@ -28,6 +31,9 @@ type Rules struct {
 	// AcceptEmptyUpdate answers 200 to an update with neither AuthPayload nor Metadata: the
 	// description marks none as required. Off: 400/60306, because it updates nothing.
 	AcceptEmptyUpdate bool `rule:"accept-empty-update"`
+	// MetadataAfterAnswer lets an update that has Metadata alone set that of a challenge that is
+	// answered or expired. Off: 403/60322 or 60323. Nothing is published of it.
+	MetadataAfterAnswer bool `rule:"metadata-after-answer"`
 	// SpecificNotFound answers 60390, 60391 or 60392 for a missing factor, challenge or
 	// entity. Off: 20404. The dictionary has both.
 	SpecificNotFound bool `rule:"specific-not-found"`
@@ -49,6 +55,13 @@ type Rules struct {
 	// MissingMessage60368 answers 400/60368 to a push create without a message, also
 	// where it has fields. Off: as other invalid parameters. Both fit the dictionary.
 	MissingMessage60368 bool `rule:"missing-message-60368"`
+	// MissingAs20001 answers 400/20001 to a create without FactorSid, or without the message that
+	// push requires, as "Missing required parameter" was seen without its code.
+	// MissingMessage60368 goes before it. Off: as other invalid parameters.
+	MissingAs20001 bool `rule:"missing-as-20001"`
+	// RefuseDetailsForTOTP answers 400/60306 to a create for a TOTP factor with a message or
+	// fields: they are used for push. Off: taken and shown. The description refuses nothing.
+	RefuseDetailsForTOTP bool `rule:"refuse-details-for-totp"`
 	// AcceptQuotedJSON unwraps one JSON string around HiddenDetails and
 	// Metadata, which is what twilio-go sends when it is given a Go string. Off: refused.
 	AcceptQuotedJSON bool `rule:"accept-quoted-json"`
@@ -61,6 +74,9 @@ type Rules struct {
 	// OpaquePageTokens makes page tokens of another form. Off: DN and the SID of the last
 	// item, as in the mobile SDKs' fixtures, the only ones to be seen.
 	OpaquePageTokens bool `rule:"opaque-page-tokens"`
+	// PagesWithoutToken makes page URLs that tell pages by Page alone, as the reference's example
+	// has them, and takes Page for the page's number. Off: by tokens; Page is the client's own state.
+	PagesWithoutToken bool `rule:"pages-without-token"`
 	// ReverseTies lists challenges of the same second in the reverse order of their
 	// making. Off: in that order. No key of the order is published.
 	ReverseTies bool `rule:"reverse-ties"`
@@ -70,6 +86,9 @@ type Rules struct {
 	// IncludeDate adds details.date, the service setting push.include_date, which is off
 	// by default.
 	IncludeDate bool `rule:"include-date"`
+	// KeepDateUpdated shows an expired challenge with the date_updated that it had before.
+	// Off: that of its expiration. Nothing is published of it.
+	KeepDateUpdated bool `rule:"keep-date-updated"`
 	// FillDateResponded shows a date_responded, that of the creation, while nobody has
 	// responded, as the description's examples do. Off: null, as in the SDKs' fixtures.
 	FillDateResponded bool `rule:"fill-date-responded"`
@@ -95,6 +114,11 @@ type Rules struct {
 	// Throttle25109 answers 25109 where a call is throttled. Off: 20429. The dictionary has both,
 	// the former without a status.
 	Throttle25109 bool `rule:"throttle-25109"`
+	// ThrottleAs400 gives 25109 the status 400: its page says none. It includes Throttle25109.
+	ThrottleAs400 bool `rule:"throttle-as-400"`
+	// EntityExists60304 answers 60304 where an entity is there already. Off: 60301. The dictionary
+	// has one title for both.
+	EntityExists60304 bool `rule:"entity-exists-60304"`
 	// RateLimitHeaders sends Retry-After and Twilio-Reached-Rate-Limit with a create that
 	// succeeds and with every 429, as described for Verifications. Off: Retry-After where Faults ask for it.
 	RateLimitHeaders bool `rule:"rate-limit-headers"`
@@ -147,6 +171,7 @@ func (r *Rules) Set(name string) error {
 func (r Rules) withIncluded() Rules {
 	r.SpecificNotFound = r.SpecificNotFound || r.NotFoundAs400
 	r.SpecificInvalid = r.SpecificInvalid || r.SpecificInvalidAs404
+	r.Throttle25109 = r.Throttle25109 || r.ThrottleAs400
 	r.LowerCaseIdentity = r.LowerCaseIdentity && !r.CaseSensitiveIdentity
 	return r
 }

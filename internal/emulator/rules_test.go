@@ -23,7 +23,17 @@ const wrongCode = "00000000"
 func ruled(t *testing.T, r emulator.Rules) (*api, *clock) {
 	t.Helper()
 	c := newClock()
-	return handled(t, emulator.Config{Now: c.now, Rules: r, PublicURL: "http://emulator.test"}), c
+	a := handled(t, emulator.Config{Now: c.now, Rules: r, PublicURL: "http://emulator.test"})
+	included := map[string]bool{"specific-not-found": r.NotFoundAs400, "specific-invalid": r.SpecificInvalidAs404, "throttle-25109": r.ThrottleAs400}
+	t.Cleanup(func() {
+		for name := range a.e.Stats().Rules {
+			on := r
+			if err := on.Set(name); err != nil || on != r && !included[name] {
+				t.Errorf("%q decided an answer, on are %+v", name, r)
+			}
+		}
+	})
+	return a, c
 }
 
 func TestRuleNames(t *testing.T) {
@@ -344,6 +354,9 @@ func TestRulesOfAnswers(t *testing.T) {
 	if r := throttle(emulator.Rules{Throttle25109: true}); r.status != 429 || r.code() != 25109 {
 		t.Errorf("%s", r.raw)
 	}
+	if r := throttle(emulator.Rules{ThrottleAs400: true}); r.status != 400 || r.code() != 25109 {
+		t.Errorf("%s", r.raw)
+	}
 	if r := throttle(emulator.Rules{RateLimitHeaders: true}); r.header.Get("Retry-After") != "1" || r.header.Get("Twilio-Reached-Rate-Limit") != "true" {
 		t.Errorf("%v", r.header)
 	}
@@ -378,4 +391,106 @@ func TestRulesOfPasskeys(t *testing.T) {
 	if sid, challenge := asked(emulator.Rules{RandomPasskeysChallenge: true}); challenge == base64.RawURLEncoding.EncodeToString([]byte(sid)) || len(challenge) != 43 {
 		t.Errorf("%s asks %s", sid, challenge)
 	}
+}
+
+func TestRuleFreeCodeAtCreate(t *testing.T) {
+	for on, last := range map[bool]int{false: 429, true: 200} {
+		a, c := ruled(t, emulator.Rules{FreeCodeAtCreate: on})
+		f := a.totpFactor()
+		path := challenges(identity) + "/" + a.want(a.post(challenges(identity), url.Values{"FactorSid": {f.SID}, "AuthPayload": {wrongCode}}), 201, 0).text("sid")
+		for range 4 {
+			a.want(a.post(path, url.Values{"AuthPayload": {wrongCode}}), 403, 60324)
+		}
+		code, err := device.TOTP(f.Secret, "sha1", 30*time.Second, 6, c.now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := a.post(path, url.Values{"AuthPayload": {code}}); r.status != last || last == 429 && r.code() != 60308 {
+			t.Errorf("on %v: %s", on, r.raw)
+		}
+	}
+}
+
+func TestRuleMetadataAfterAnswer(t *testing.T) {
+	for _, on := range []bool{false, true} {
+		a, c := ruled(t, emulator.Rules{MetadataAfterAnswer: on})
+		f, key := a.pushFactor()
+		answered, late := a.pushed(f.SID), a.pushed(f.SID)
+		before := a.want(a.answer(answered, answered.sign(t, key, "denied")), 200, 0)
+		c.move(5 * time.Minute)
+		set := url.Values{"Metadata": {`{"os":"x"}`}}
+		if !on {
+			a.want(a.post(answered.path, set), 403, 60322)
+			a.want(a.post(late.path, set), 403, 60323)
+			continue
+		}
+		r := a.want(a.post(answered.path, set), 200, 0)
+		if r.text("status") != "denied" || r.text("date_responded") != before.text("date_responded") || !strings.Contains(string(r.raw), `"metadata":{"os":"x"}`) {
+			t.Errorf("%s", r.raw)
+		}
+		if r := a.want(a.post(late.path, set), 200, 0); r.text("status") != "expired" {
+			t.Errorf("%s", r.raw)
+		}
+		a.want(a.post(answered.path, url.Values{"AuthPayload": {"a.b.c"}, "Metadata": {`{}`}}), 403, 60322)
+	}
+}
+
+func TestRuleMissingAs20001(t *testing.T) {
+	a, _ := ruled(t, emulator.Rules{MissingAs20001: true})
+	f, _ := a.pushFactor()
+	if r := a.want(a.post(challenges(identity), url.Values{}), 400, 20001); r.text("message") != "Missing required parameter FactorSid in the post body" {
+		t.Errorf("%s", r.raw)
+	}
+	a.want(a.post(challenges(identity), url.Values{"FactorSid": {f.SID}}), 400, 20001)
+	a.want(a.post(challenges(identity), url.Values{"FactorSid": {""}}), 400, 60306)
+	b, _ := ruled(t, emulator.Rules{MissingAs20001: true, MissingMessage60368: true})
+	f, _ = b.pushFactor()
+	b.want(b.post(challenges(identity), url.Values{"FactorSid": {f.SID}}), 400, 60368)
+}
+
+func TestRulePagesWithoutToken(t *testing.T) {
+	a, _ := ruled(t, emulator.Rules{PagesWithoutToken: true})
+	f, _ := a.pushFactor()
+	other := a.totpFactor()
+	var want, got []string
+	for range 5 {
+		want = append(want, a.want(a.post(challenges(identity), pushForm(f.SID)), 201, 0).text("sid"))
+		a.want(a.post(challenges(identity), url.Values{"FactorSid": {other.SID}}), 201, 0)
+	}
+	numbers := 0
+	for target := challenges(identity) + "?PageSize=2&FactorSid=" + f.SID; target != ""; numbers++ {
+		p := a.list(target)
+		if strings.Contains(p.next+p.previous+p.url, "PageToken") || p.page != numbers || p.prevSet != (numbers > 0) {
+			t.Errorf("%+v", p)
+		}
+		got, target = append(got, p.sids...), p.next
+	}
+	if !slices.Equal(got, want) || numbers != 3 {
+		t.Errorf("%v in %d pages, want %v", got, numbers, want)
+	}
+	if p := a.list(challenges(identity) + "?Page=9"); len(p.sids) != 0 || p.nextSet {
+		t.Errorf("%+v", p)
+	}
+	if p := readPage(t, a.want(a.get(factors(identity)+"?PageSize=1&Page=1"), 200, 0), "factors"); !slices.Equal(p.sids, []string{other.SID}) || p.nextSet {
+		t.Errorf("%+v", p)
+	}
+}
+
+func TestRuleKeepDateUpdated(t *testing.T) {
+	a, c := ruled(t, emulator.Rules{KeepDateUpdated: true})
+	f, _ := a.pushFactor()
+	p := a.pushed(f.SID)
+	c.move(time.Minute)
+	a.want(a.post(p.path, url.Values{"Metadata": {`{"os":"x"}`}}), 200, 0)
+	c.move(time.Hour)
+	if r := a.want(a.get(p.path), 200, 0); r.text("status") != "expired" || r.text("date_updated") != "2026-03-04T05:07:07Z" {
+		t.Errorf("%s", r.raw)
+	}
+}
+
+func TestRuleEntityExists60304(t *testing.T) {
+	a, _ := ruled(t, emulator.Rules{EntityExists60304: true})
+	create := func() reply { return a.post("/v2/Services/"+service+"/Entities", url.Values{"Identity": {identity}}) }
+	a.want(create(), 201, 0)
+	a.want(create(), 409, 60304)
 }

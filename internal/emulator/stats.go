@@ -21,6 +21,8 @@ type Stats struct {
 	ConcurrentMax int64 `json:"concurrent_max"`
 	// Faults that struck, by kind.
 	Faults map[FaultKind]int64 `json:"faults"`
+	// Rules that decided an answer, by name: it would have been another one without them.
+	Rules map[string]int64 `json:"rules"`
 }
 
 // stats holds the counters. The maps are complete from the start and never
@@ -28,6 +30,7 @@ type Stats struct {
 type stats struct {
 	calls    map[Operation]*atomic.Int64
 	faults   map[FaultKind]*atomic.Int64
+	rules    map[string]*atomic.Int64
 	statuses [600]atomic.Int64
 	creates  atomic.Int64
 	inflight gauge
@@ -37,6 +40,7 @@ func newStats(places map[place]map[string]endpoint) *stats {
 	s := &stats{
 		calls:  map[Operation]*atomic.Int64{OperationUnknown: new(atomic.Int64)},
 		faults: map[FaultKind]*atomic.Int64{},
+		rules:  map[string]*atomic.Int64{},
 	}
 	for _, methods := range places {
 		for _, ep := range methods {
@@ -45,6 +49,9 @@ func newStats(places map[place]map[string]endpoint) *stats {
 	}
 	for _, k := range faultKinds() {
 		s.faults[k] = new(atomic.Int64)
+	}
+	for _, name := range RuleNames() {
+		s.rules[name] = new(atomic.Int64)
 	}
 	return s
 }
@@ -60,10 +67,13 @@ func (s *stats) fault(k FaultKind) {
 	}
 }
 
+// decided counts an answer that would be another one without the rule of that name.
+func (x *exchange) decided(rule string) { x.e.stats.rules[rule].Add(1) }
+
 // Stats returns the counters as they are now. What is zero is left out of maps.
 func (e *Emulator) Stats() Stats {
 	out := Stats{
-		Calls: map[Operation]int64{}, Statuses: map[int]int64{}, Faults: map[FaultKind]int64{},
+		Calls: map[Operation]int64{}, Statuses: map[int]int64{}, Faults: map[FaultKind]int64{}, Rules: map[string]int64{},
 		Creates: e.stats.creates.Load(), Concurrent: e.stats.inflight.now(), ConcurrentMax: e.stats.inflight.most.Load(),
 	}
 	for op, n := range e.stats.calls {
@@ -74,6 +84,11 @@ func (e *Emulator) Stats() Stats {
 	for k, n := range e.stats.faults {
 		if v := n.Load(); v > 0 {
 			out.Faults[k] = v
+		}
+	}
+	for name, n := range e.stats.rules {
+		if v := n.Load(); v > 0 {
+			out.Rules[name] = v
 		}
 	}
 	for status := range e.stats.statuses {

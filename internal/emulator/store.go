@@ -48,6 +48,7 @@ type entity struct {
 	key      key
 	sid      string
 	identity string // as it was first written, or in lower case
+	lowered  bool   // identity is not as it was written
 	created  time.Time
 	seq      uint64
 
@@ -79,6 +80,13 @@ func (s *store) find(k key) *entity {
 	return sh.entities[k]
 }
 
+// hasOtherCase reports whether an entity's key differs in the case of its identity alone.
+func (s *store) hasOtherCase(k key) bool {
+	return slices.ContainsFunc(s.all(k.account, k.service), func(ent *entity) bool {
+		return ent.key != k && strings.EqualFold(ent.key.identity, k.identity)
+	})
+}
+
 // entitySID makes a SID. The owner of what belongs to nobody has neither
 // identity nor SID.
 func entitySID(k key) string {
@@ -96,11 +104,12 @@ func (s *store) add(k key, identity string, now time.Time) (ent *entity, made bo
 	if ent := sh.entities[k]; ent != nil {
 		return ent, false
 	}
+	shown := identity
 	if s.lowerCase {
-		identity = strings.ToLower(identity)
+		shown = strings.ToLower(identity)
 	}
 	ent = &entity{
-		key: k, sid: entitySID(k), identity: identity, created: now,
+		key: k, sid: entitySID(k), identity: shown, lowered: shown != identity, created: now,
 		seq: s.entitySeq.Add(1), bySID: map[string]*challenge{},
 	}
 	sh.entities[k] = ent

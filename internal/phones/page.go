@@ -64,6 +64,9 @@ type Page struct {
 	closed  bool
 	stop    context.CancelFunc
 	working sync.WaitGroup
+
+	asking  sync.RWMutex // held to read while a request is being sent
+	drained bool         // no further request is taken
 }
 
 // New makes a Page that serves after Start. Errors are *Error with CodeConfig.
@@ -179,6 +182,14 @@ func (p *Page) Close(ctx context.Context) error {
 		return &Error{Code: CodeClose, Message: "the listener does not close", Err: err}
 	}
 	return nil
+}
+
+// Drain refuses what the form asks for from now on, and returns once every request
+// that is being sent has its end: no more come then. Phones ring and answer as before.
+func (p *Page) Drain() {
+	p.asking.Lock()
+	defer p.asking.Unlock()
+	p.drained = true
 }
 
 // Answered is how many challenges were approved and denied in the page.

@@ -557,6 +557,45 @@ func result(ref, sid, says string) phones.Result {
 	return phones.Result{Ref: ref, Identity: "phone-0001", SID: sid, Says: says}
 }
 
+// TestDrain: a request that is being sent is waited for, and none comes after it.
+func TestDrain(t *testing.T) {
+	sending, send := make(chan struct{}), make(chan struct{})
+	sent := 0
+	w := newWorld(t, func(c *phones.Config) {
+		c.Send = func(context.Context, phones.Ask) error {
+			close(sending)
+			<-send
+			sent++
+			return nil
+		}
+	})
+	ask := fmt.Sprintf(`{"factor_sid":%q,"message":"Sign in?","expires":60}`, w.phones[0].Device.Factor().SID)
+	first := make(chan int, 1)
+	go func() {
+		code, _ := w.post("send", ask, nil)
+		first <- code
+	}()
+	<-sending
+	drained := make(chan int, 1)
+	go func() {
+		w.page.Drain()
+		drained <- sent
+	}()
+	close(send)
+	if n := <-drained; n != 1 {
+		t.Errorf("drained with %d of 1 requests sent", n)
+	}
+	if code := <-first; code != http.StatusAccepted {
+		t.Errorf("the request before: %d", code)
+	}
+	if code, answer := w.post("send", ask, nil); code != http.StatusServiceUnavailable || answer["code"] != "draining" || sent != 1 {
+		t.Errorf("%d %v, %d sent", code, answer, sent)
+	}
+	if _, state := w.get("state"); !strings.Contains(state, "phone-0001") {
+		t.Errorf("the page itself: %s", state)
+	}
+}
+
 func TestSendRefuses(t *testing.T) {
 	w := newWorld(t, func(c *phones.Config) {
 		c.Send = func(context.Context, phones.Ask) error { return errors.New("the broker is away") }

@@ -194,6 +194,12 @@ func (p *Page) send(w http.ResponseWriter, r *http.Request) {
 		refuse(w, problem{http.StatusBadRequest, "form", "A challenge expires within the hour."})
 		return
 	}
+	p.asking.RLock()
+	defer p.asking.RUnlock()
+	if p.drained {
+		refuse(w, problem{http.StatusServiceUnavailable, "draining", "Everything is being shut down: no further request is taken."})
+		return
+	}
 	ph := p.book.phones[at]
 	err := p.cfg.Send(r.Context(), Ask{Identity: ph.Identity, FactorSID: ph.factor, Message: body.Message, Expires: expires})
 	if err != nil {
