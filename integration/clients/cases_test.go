@@ -74,6 +74,7 @@ var cases = []struct {
 	{name: "error_60312_creation_limit", rules: emulator.Rules{CreationLimits: true}, run: error60312},
 	{name: "error_20429_throttled", run: error20429},
 	{name: "error_5xx", run: error5xx},
+	{name: "error_problem_body", rules: emulator.Rules{ProblemErrors: true}, run: errorProblemBody},
 	{name: "error_garbled_answer", run: errorGarbledAnswer},
 	{name: "error_connection_reset", run: errorConnectionReset},
 	{name: "error_timeout", run: errorTimeout},

@@ -363,6 +363,21 @@ func error5xx(w *world) {
 	w.wantOther(w.fetch(sid), "502")
 }
 
+// errorProblemBody: of an error in the words of RFC 9457, twilio-go keeps the status
+// and the code.
+func errorProblemBody(w *world) {
+	f := w.push()
+	_, tooLong := w.api.CreateChallenge(service, identity, (&verify.CreateChallengeParams{}).SetFactorSid(f.sid).SetDetailsMessage(strings.Repeat("m", 257)))
+	_, missing := w.api.FetchChallenge(service, identity, "YC"+none)
+	_, forged := w.answer(w.ask(f), "a.b.c")
+	for want, err := range map[[2]int]error{{400, 60306}: tooLong, {404, 20404}: missing, {403, 60324}: forged} {
+		var rest *client.TwilioRestError
+		if !errors.As(err, &rest) || rest.Status != want[0] || rest.Code != want[1] || rest.Message != "" || rest.MoreInfo != "" {
+			w.Errorf("%v, want %v and nothing else", err, want)
+		}
+	}
+}
+
 // errorGarbledAnswer: the challenge is made, and no client can know it.
 func errorGarbledAnswer(w *world) {
 	f := w.push()

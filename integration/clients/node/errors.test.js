@@ -2,6 +2,7 @@
 "use strict";
 
 const assert = require("node:assert/strict");
+const TwilioServiceException = require("twilio/lib/base/TwilioServiceException").default;
 const { NONE, RestException, failed, inWorld, newKeys, proof, refused } = require("./world.js");
 
 inWorld("error_20003_credentials", async (w) => {
@@ -229,6 +230,25 @@ inWorld("error_5xx", async (w) => {
   assert.ok(error instanceof RestException);
   assert.deepEqual([error.status, error.code], [502, undefined]);
 });
+
+// Errors in the words of RFC 9457 have a class of their own.
+inWorld("error_problem_body", async (w) => {
+  const push = await w.push();
+  const sid = await w.ask(push);
+  for (const [status, code, call] of [
+    [400, 60306, () => w.entity().challenges.create({ factorSid: push.sid, "details.message": "m".repeat(257) })],
+    [404, 20404, () => w.entity().challenges("YC" + NONE).fetch()],
+    [403, 60324, () => w.entity().challenges(sid).update({ authPayload: "a.b.c" })],
+  ]) {
+    const error = await failed(call(), code);
+    assert.ok(error instanceof TwilioServiceException, `${error}`);
+    assert.deepEqual([error.status, error.code, error.type], [status, code, `https://www.twilio.com/docs/errors/${code}`]);
+    assert.ok(error.title && error.detail);
+  }
+  const listed = await failed(w.entity().challenges.list({ pageSize: 1001 })); // a list has one class for both wordings
+  assert.ok(listed instanceof RestException, `${listed}`);
+  assert.deepEqual([listed.status, listed.code], [400, 60306]);
+}, { ProblemErrors: true });
 
 // The challenge is made, and no client can know it.
 inWorld("error_garbled_answer", async (w) => {

@@ -5,7 +5,7 @@ import json
 from datetime import timedelta
 
 import requests
-from twilio.base.exceptions import TwilioException, TwilioRestException
+from twilio.base.exceptions import TwilioException, TwilioRestException, TwilioServiceException
 
 from world import NONE, Case, Factor, new_key, rules
 
@@ -227,6 +227,23 @@ class Errors(Case):
         with self.assertRaises(TwilioRestException) as caught:
             challenge.fetch()
         self.assertEqual((caught.exception.status, caught.exception.code), (502, 502))  # the status stands in for a code
+
+    @rules(ProblemErrors=True)
+    def test_error_problem_body(self):
+        """Errors in the words of RFC 9457 have a class of their own."""
+        f = self.w.push()
+        sid = self.w.ask(f)
+        for status, code, call, params in (
+            (400, 60306, self.create, {"factor_sid": f.sid, "details_message": "m" * 257}),
+            (404, 20404, self.w.entity().challenges("YC" + NONE).fetch, {}),
+            (403, 60324, self.w.entity().challenges(sid).update, {"auth_payload": "a.b.c"}),
+        ):
+            with self.subTest(code=code):
+                with self.assertRaises(TwilioServiceException) as caught:
+                    call(**params)
+                error = caught.exception
+                self.assertEqual((error.status, error.code, error.type), (status, code, f"https://www.twilio.com/docs/errors/{code}"))
+                self.assertTrue(error.title and error.detail)
 
     def test_error_garbled_answer(self):
         """The challenge is made, and no client can know it."""
