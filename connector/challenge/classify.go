@@ -91,6 +91,16 @@ type answerRow struct {
 // limitCodes end a request for good, or for longer than it lives; see limits.
 var limitCodes = []int{60308, 60309, 60310, 60312, 60326}
 
+// dictionaryOnly are the codes 60361 to 60388 and 60390 to 60393.
+var dictionaryOnly = func() (codes []int) {
+	for code := 60361; code <= 60393; code++ {
+		if code != 60389 { // the dictionary has no such page
+			codes = append(codes, code)
+		}
+	}
+	return codes
+}()
+
 // answerRows is the table. Its sources are the API's error dictionary and, for
 // what that leaves open, caution: a write is settled by a look-up wherever
 // nobody promises that it had no effect.
@@ -125,6 +135,9 @@ var answerRows = []answerRow{
 	{404, 404, nil, both(ClassRejected, "not found")},
 	// 409 is "it exists already" (60301, 60317).
 	{409, 409, nil, both(ClassRejected, "conflict")},
+	// The pages of these codes name no status, and all of them say that the
+	// request is invalid or what it names is not there. Any 4xx fits that.
+	{400, 499, dictionaryOnly, both(ClassRejected, "invalid or not found, by its code")},
 	// 5xx may come from the server that did the work or from one before it.
 	{500, 599, nil, doubt("server error", true)},
 	// 408 comes from a server that stopped reading, which is not said to be the

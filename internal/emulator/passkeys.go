@@ -71,6 +71,9 @@ type passkeysView struct {
 func (x *exchange) viewPasskeys(ent *entity, c challenge, now time.Time) any {
 	x.countReason(c.reason(x.e.cfg.Rules, now))
 	x.countIdentity(ent)
+	if x.e.cfg.Rules.RandomPasskeysChallenge {
+		x.decided("random-passkeys-challenge")
+	}
 	return x.asShown(passkeysView{
 		challengeView: challengeView{
 			SID: c.sid, AccountSID: ent.key.account, ServiceSID: ent.key.service, EntitySID: ent.sid, Identity: ent.identity,
@@ -184,7 +187,6 @@ func (x *exchange) addPasskeysChallenge(ent *entity, factorSID string, now time.
 	asked := []byte(c.sid)
 	if x.e.cfg.Rules.RandomPasskeysChallenge {
 		asked = randomBytes()
-		x.decided("random-passkeys-challenge")
 	}
 	c.options = &passkeyOptions{publicKeyOptions{
 		Challenge: base64url.EncodeToString(asked), Timeout: passkeysLife.Milliseconds(), RPID: relyingParty,

@@ -19,6 +19,10 @@ func (x *exchange) refusal(err *apiError) answer {
 	if worded.code == codeInvalid {
 		worded.code, worded.status = x.invalid(worded.param)
 	}
+	if rules.SpecificAs403 && isSpecific(worded.code) {
+		worded.status = 403
+		x.decided("specific-as-403")
+	}
 	if worded.status == 429 && rules.RateLimitHeaders {
 		worded.retryAfter = max(worded.retryAfter, limitPause)
 		x.decided("rate-limit-headers")
@@ -53,6 +57,9 @@ func (x *exchange) invalid(param string) (code, status int) {
 	}
 	return codeInvalid, 400
 }
+
+// isSpecific tells the codes whose pages name no status.
+func isSpecific(code int) bool { return code >= 60361 && code <= 60393 }
 
 // specificCode is what the dictionary has for one parameter; zero: nothing.
 func specificCode(param string) int {

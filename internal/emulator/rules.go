@@ -52,6 +52,9 @@ type Rules struct {
 	// SpecificInvalidAs404 gives these specific codes the status 404: their pages say none.
 	// It includes SpecificInvalid.
 	SpecificInvalidAs404 bool `rule:"specific-invalid-as-404"`
+	// SpecificAs403 gives 60369 and the codes of SpecificNotFound and SpecificInvalid the status
+	// 403: their pages say none. It includes these two and goes before NotFoundAs400 and SpecificInvalidAs404.
+	SpecificAs403 bool `rule:"specific-as-403"`
 	// MissingMessage60368 answers 400/60368 to a push create without a message, also
 	// where it has fields. Off: as other invalid parameters. Both fit the dictionary.
 	MissingMessage60368 bool `rule:"missing-message-60368"`
@@ -169,8 +172,10 @@ func (r *Rules) Set(name string) error {
 
 // withIncluded switches on what other rules include.
 func (r Rules) withIncluded() Rules {
-	r.SpecificNotFound = r.SpecificNotFound || r.NotFoundAs400
-	r.SpecificInvalid = r.SpecificInvalid || r.SpecificInvalidAs404
+	r.SpecificNotFound = r.SpecificNotFound || r.NotFoundAs400 || r.SpecificAs403
+	r.SpecificInvalid = r.SpecificInvalid || r.SpecificInvalidAs404 || r.SpecificAs403
+	r.NotFoundAs400 = r.NotFoundAs400 && !r.SpecificAs403
+	r.SpecificInvalidAs404 = r.SpecificInvalidAs404 && !r.SpecificAs403
 	r.Throttle25109 = r.Throttle25109 || r.ThrottleAs400
 	r.LowerCaseIdentity = r.LowerCaseIdentity && !r.CaseSensitiveIdentity
 	return r

@@ -24,7 +24,10 @@ func ruled(t *testing.T, r emulator.Rules) (*api, *clock) {
 	t.Helper()
 	c := newClock()
 	a := handled(t, emulator.Config{Now: c.now, Rules: r, PublicURL: "http://emulator.test"})
-	included := map[string]bool{"specific-not-found": r.NotFoundAs400, "specific-invalid": r.SpecificInvalidAs404, "throttle-25109": r.ThrottleAs400}
+	included := map[string]bool{
+		"specific-not-found": r.NotFoundAs400 || r.SpecificAs403, "specific-invalid": r.SpecificInvalidAs404 || r.SpecificAs403,
+		"throttle-25109": r.ThrottleAs400,
+	}
 	t.Cleanup(func() {
 		for name := range a.e.Stats().Rules {
 			on := r
@@ -74,6 +77,21 @@ func TestRuleNotFoundAs400(t *testing.T) {
 	a.want(a.get("/v2/nothing"), 404, 20404)
 }
 
+func TestRuleSpecificAs403(t *testing.T) {
+	a, _ := ruled(t, emulator.Rules{SpecificAs403: true})
+	a.want(a.get(challenges(identity)), 403, 60392)
+	f := a.passkeysFactor()
+	a.want(a.get(challenges(identity)+"/YC"+noSID), 403, 60391)
+	a.want(a.post(challenges(identity), pushForm("YF"+noSID)), 403, 60390)
+	a.want(a.post(challenges(identity), pushForm(f.SID)), 403, 60369)
+	a.want(a.get("/v2/nothing"), 404, 20404)
+	b, _ := ruled(t, emulator.Rules{SpecificAs403: true, NotFoundAs400: true, SpecificInvalidAs404: true, MissingMessage60368: true})
+	b.want(b.get(challenges(identity)), 403, 60392)
+	b.want(b.get(challenges(identity)+"?PageToken=x"), 403, 60374)
+	g, _ := b.pushFactor()
+	b.want(b.post(challenges(identity), url.Values{"FactorSid": {g.SID}}), 403, 60368)
+}
+
 func TestRuleEmptyListWithoutEntity(t *testing.T) {
 	for _, on := range []bool{false, true} {
 		a, _ := ruled(t, emulator.Rules{EmptyListWithoutEntity: on})
@@ -101,6 +119,7 @@ func TestRulesOfInvalidParameters(t *testing.T) {
 		{"generic", emulator.Rules{InvalidAs60300: true}, 400, 60300, 60300, 60300, 60300, 60300, 60300, 60300},
 		{"specific", emulator.Rules{SpecificInvalid: true}, 400, 60362, 60364, 60373, 60374, 60368, 60306, 60368},
 		{"specific as 404", emulator.Rules{SpecificInvalidAs404: true}, 404, 60362, 60364, 60373, 60374, 60368, 60306, 60368},
+		{"specific as 403", emulator.Rules{SpecificAs403: true}, 403, 60362, 60364, 60373, 60374, 60368, 60306, 60368},
 		{"both", emulator.Rules{InvalidAs60300: true, SpecificInvalid: true}, 400, 60362, 60364, 60373, 60374, 60368, 60300, 60368},
 		{"message", emulator.Rules{MissingMessage60368: true}, 400, 60306, 60306, 60306, 60306, 60306, 60306, 60368},
 	} {
@@ -119,7 +138,7 @@ func TestRulesOfInvalidParameters(t *testing.T) {
 				status = 400
 			}
 			a.want(a.post(challenges(identity), fields), status, tc.missing)
-			if tc.rules.SpecificInvalid || tc.rules.SpecificInvalidAs404 {
+			if tc.factor == 60362 {
 				a.want(a.get(strings.Replace(challenges(identity), service, "VA", 1)), tc.status, 60363)
 				a.want(a.get(challenges("short")), tc.status, 60367)
 				a.want(a.post(factors(identity), with(newTOTP(), "Config.Skew", "3")), tc.status, 60370)
