@@ -29,6 +29,7 @@ var beyondReach = map[string]string{
 	"refuse-unknown-parameters":     "it sends no parameter that the reference does not have",
 	"clamp-page-size":               "its events and its client take at most 1,000",
 	"passkeys-disabled":             "it calls nothing below Passkeys",
+	"no-platform-as-403":            "it sends no notification again",
 }
 
 // TestEachReadingOfTheAPI: where the API's description is open, each reading of it

@@ -15,6 +15,15 @@ type notificationView struct {
 	TTL          int    `json:"ttl"`
 }
 
+func (x *exchange) noPlatform() *apiError {
+	err := &apiError{status: 400, code: codeNoPlatform, message: "Cannot resend push notifications to 'none' platform"}
+	if x.e.cfg.Rules.NoPlatformAs403 {
+		err.status = 403
+		x.decided("no-platform-as-403")
+	}
+	return err
+}
+
 func createNotification(x *exchange) (answer, *apiError) {
 	v, err := x.form("Ttl")
 	if err != nil {
@@ -37,7 +46,7 @@ func createNotification(x *exchange) (answer, *apiError) {
 	case c.factor.push == nil:
 		return answer{}, invalid("ChallengeSid", "is not of a push challenge")
 	case c.factor.push.platform == platformNone:
-		return answer{}, &apiError{status: 400, code: codeNoPlatform, message: "Cannot resend push notifications to 'none' platform"}
+		return answer{}, x.noPlatform()
 	case c.notifications >= maxNotifications:
 		return answer{}, tooMany(codeNotifications, "Push notifications limit for a Challenge reached")
 	}

@@ -162,9 +162,13 @@ func envelope[T any](x *exchange, key, path string, p pageRequest, w window[T], 
 		next := at(p.number+1, w.next)
 		m.NextPageURL = &next
 	}
-	if !w.first {
+	switch {
+	case !w.first:
 		previous := at(max(p.number-1, 0), w.previous)
 		m.PreviousPageURL = &previous
+	case x.e.cfg.Rules.PreviousOfFirst:
+		x.decided("previous-of-first")
+		m.PreviousPageURL = &m.FirstPageURL
 	}
 	return answer{status: 200, body: map[string]any{key: items, "meta": m}}
 }

@@ -78,8 +78,12 @@ type Rules struct {
 	// item, as in the mobile SDKs' fixtures, the only ones to be seen.
 	OpaquePageTokens bool `rule:"opaque-page-tokens"`
 	// PagesWithoutToken makes page URLs that tell pages by Page alone, as the reference's example
-	// has them, and takes Page for the page's number. Off: by tokens; Page is the client's own state.
+	// has them, and takes Page for the page's number. It goes before OpaquePageTokens. Off: by tokens;
+	// Page is the client's own state.
 	PagesWithoutToken bool `rule:"pages-without-token"`
+	// PreviousOfFirst shows the first page's own URL as its previous_page_url, as one of the
+	// reference's examples does. Off: null, as in the other.
+	PreviousOfFirst bool `rule:"previous-of-first"`
 	// ReverseTies lists challenges of the same second in the reverse order of their
 	// making. Off: in that order. No key of the order is published.
 	ReverseTies bool `rule:"reverse-ties"`
@@ -122,6 +126,9 @@ type Rules struct {
 	// EntityExists60304 answers 60304 where an entity is there already. Off: 60301. The dictionary
 	// has one title for both.
 	EntityExists60304 bool `rule:"entity-exists-60304"`
+	// NoPlatformAs403 gives 60307, of a notification for the platform none, the status 403: its page
+	// says none. Off: 400.
+	NoPlatformAs403 bool `rule:"no-platform-as-403"`
 	// RateLimitHeaders sends Retry-After and Twilio-Reached-Rate-Limit with a create that
 	// succeeds and with every 429, as described for Verifications. Off: Retry-After where Faults ask for it.
 	RateLimitHeaders bool `rule:"rate-limit-headers"`

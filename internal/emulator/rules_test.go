@@ -467,6 +467,30 @@ func TestRuleMissingAs20001(t *testing.T) {
 	b.want(b.post(challenges(identity), url.Values{"FactorSid": {f.SID}}), 400, 60368)
 }
 
+func TestRulePreviousOfFirst(t *testing.T) {
+	a, _ := ruled(t, emulator.Rules{PreviousOfFirst: true})
+	f, _ := a.pushFactor()
+	for range 3 {
+		a.want(a.post(challenges(identity), pushForm(f.SID)), 201, 0)
+	}
+	p := a.list(challenges(identity) + "?PageSize=2")
+	if !p.prevSet || p.previous != p.url {
+		t.Errorf("the first page: %+v", p)
+	}
+	if second := a.list(p.next); !second.prevSet || second.previous != p.url {
+		t.Errorf("the second page: %+v", second)
+	}
+}
+
+func TestRuleNoPlatformAs403(t *testing.T) {
+	a, _ := ruled(t, emulator.Rules{NoPlatformAs403: true})
+	f, _ := a.pushFactor() // its platform is none
+	a.want(a.post(a.pushed(f.SID).path+"/Notifications", url.Values{}), 403, 60307)
+	if a.e.Stats().Rules["no-platform-as-403"] != 1 {
+		t.Errorf("decided %v", a.e.Stats().Rules)
+	}
+}
+
 func TestRulePagesWithoutToken(t *testing.T) {
 	a, _ := ruled(t, emulator.Rules{PagesWithoutToken: true})
 	f, _ := a.pushFactor()
@@ -486,6 +510,14 @@ func TestRulePagesWithoutToken(t *testing.T) {
 	}
 	if !slices.Equal(got, want) || numbers != 3 {
 		t.Errorf("%v in %d pages, want %v", got, numbers, want)
+	}
+	b, _ := ruled(t, emulator.Rules{PagesWithoutToken: true, OpaquePageTokens: true})
+	g, _ := b.pushFactor()
+	for range 2 {
+		b.want(b.post(challenges(identity), pushForm(g.SID)), 201, 0)
+	}
+	if p := b.list(challenges(identity) + "?PageSize=1"); !p.nextSet || strings.Contains(p.next, "PageToken") || b.e.Stats().Rules["opaque-page-tokens"] != 0 {
+		t.Errorf("%+v", p)
 	}
 	if p := a.list(challenges(identity) + "?Page=9"); len(p.sids) != 0 || p.nextSet {
 		t.Errorf("%+v", p)
