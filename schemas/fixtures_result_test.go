@@ -82,6 +82,10 @@ var (
 // goldenResults are the results of testdata/result, by file name.
 var goldenResults = map[string]*schemas.Result{
 	"create-succeeded": result(schemas.OperationCreate, schemas.OutcomeSucceeded, withChallenge("pending")),
+	"create-succeeded-totp": result(schemas.OperationCreate, schemas.OutcomeSucceeded, func(r *schemas.Result) {
+		withChallenge("approved")(r)
+		r.Challenge = fullResource("approved", "totp", "not_needed")
+	}),
 	"create-adopted":   result(schemas.OperationCreate, schemas.OutcomeAdopted, withChallenge("pending")),
 	"create-duplicate": result(schemas.OperationCreate, schemas.OutcomeDuplicate, duped),
 	"create-rejected": result(schemas.OperationCreate, schemas.OutcomeRejected, withError(schemas.Error{
@@ -98,6 +102,10 @@ var goldenResults = map[string]*schemas.Result{
 	"fetch-succeeded-passkeys": result(schemas.OperationFetch, schemas.OutcomeSucceeded, func(r *schemas.Result) {
 		withChallenge("pending")(r)
 		r.Challenge = passkeysResource()
+	}),
+	"fetch-succeeded-expired": result(schemas.OperationFetch, schemas.OutcomeSucceeded, func(r *schemas.Result) {
+		withChallenge("expired")(r)
+		r.Challenge = fullResource("expired", "push", "not_requested")
 	}),
 	"fetch-duplicate": result(schemas.OperationFetch, schemas.OutcomeDuplicate, uncalled(nil)),
 	"fetch-rejected":  result(schemas.OperationFetch, schemas.OutcomeRejected, withError(notFound)),

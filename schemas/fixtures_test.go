@@ -11,6 +11,8 @@ import (
 
 const (
 	serviceSID   = "VA5a1c0d3e5f7a9b1c3d5e7f90a2b4c6d8"
+	accountSID   = "AC5a1c0d3e5f7a9b1c3d5e7f90a2b4c6d8"
+	entitySID    = "YE5a1c0d3e5f7a9b1c3d5e7f90a2b4c6d8"
 	factorSID    = "YF5a1c0d3e5f7a9b1c3d5e7f90a2b4c6d8"
 	challengeSID = "YC5a1c0d3e5f7a9b1c3d5e7f90a2b4c6d8"
 	identity     = "0d5c9c3e-7b1f-4f57-9a53-3a6f0be0a9a1"
@@ -97,12 +99,21 @@ var goldenRequests = map[string]*schemas.Request{
 	"update-empty":    request(schemas.OperationUpdate, nil),
 }
 
-// resource is a challenge in the API's own words, with a field that nobody here
-// knows and spellings that another encoder would change.
-func resource(status string) json.RawMessage {
-	return json.RawMessage(`{"sid":"` + challengeSID + `","service_sid":"` + serviceSID + `","identity":"` + identity +
-		`","factor_sid":"` + factorSID + `","status":"` + status + `","details":{"message":"a \/ b \u003c c","fields":[]},` +
-		`"hidden_details":null,"future":[1.50,1e2,true],"links":{"notifications":"https://example.com/a?b&c"}}`)
+// resource is a challenge of a push factor.
+func resource(status string) json.RawMessage { return fullResource(status, "push", "none") }
+
+// fullResource is a challenge in the API's own words with every property of the
+// reference, with a field that nobody here knows and spellings that another encoder
+// would change.
+func fullResource(status, factorType, reason string) json.RawMessage {
+	const url = "https://verify.twilio.com/v2/Services/" + serviceSID + "/Entities/" + identity + "/Challenges/" + challengeSID
+	return json.RawMessage(`{"sid":"` + challengeSID + `","account_sid":"` + accountSID + `","service_sid":"` + serviceSID +
+		`","entity_sid":"` + entitySID + `","identity":"` + identity + `","factor_sid":"` + factorSID +
+		`","date_created":"2026-01-02T15:04:05Z","date_updated":"2026-01-02T15:04:06Z","date_responded":"2026-01-02T15:04:06Z",` +
+		`"expiration_date":"2026-01-02T15:09:05Z","status":"` + status + `","responded_reason":"` + reason +
+		`","details":{"message":"a \/ b \u003c c","date":"2020-07-01T12:13:14Z","fields":[{"label":"Action","value":"Sign up in portal"}]},` +
+		`"hidden_details":{"ip":"172.168.1.234"},"metadata":{"os":"Android"},"factor_type":"` + factorType +
+		`","future":[1.50,1e2,true],"url":"` + url + `","links":{"notifications":"` + url + `/Notifications?b&c"}}`)
 }
 
 // passkeysResource is a passkeys challenge that was made for nobody in particular.
