@@ -116,14 +116,7 @@ func (c *Connector) addAccount(name string, a AccountConfig) error {
 	if err != nil {
 		return err
 	}
-	conf := read.Config{
-		AccountSID: a.AccountSID, Username: a.AccountSID, Password: a.AuthToken, Region: a.Region, Edge: a.Edge,
-		BaseURL: a.BaseURL, Timeout: a.Timeout, MaxIdleConns: a.Rate.Concurrency,
-	}
-	if a.APIKey != "" {
-		conf.Username, conf.Password = a.APIKey, a.APISecret
-	}
-	client, err := challenge.New(conf)
+	client, err := challenge.New(a.client())
 	if err != nil {
 		return err
 	}
@@ -135,6 +128,22 @@ func (c *Connector) addAccount(name string, a AccountConfig) error {
 	c.accounts[name] = newAccount(name, a, apiCaller{client}, limiter, c.stats, c.log, c.accountChanged)
 	return nil
 }
+
+// client is the configuration of a client of the Challenge API.
+func (a AccountConfig) client() read.Config {
+	conf := read.Config{
+		AccountSID: a.AccountSID, Username: a.AccountSID, Password: a.AuthToken, Region: a.Region, Edge: a.Edge,
+		BaseURL: a.BaseURL, Timeout: a.Timeout, MaxIdleConns: a.Rate.Concurrency,
+	}
+	if a.APIKey != "" {
+		conf.Username, conf.Password = a.APIKey, a.APISecret
+	}
+	return conf
+}
+
+// Reader is a client of the account's Challenge API that can only read: nothing but
+// GET leaves through it. The error is that of read.New.
+func (a AccountConfig) Reader() (*read.Client, error) { return read.New(a.withDefaults().client()) }
 
 // Run joins the consumer group and works until ctx ends. Then it takes no new
 // work, finishes and commits what is in flight within the drain timeout,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/countersign/countersign/connector/challenge"
 	"github.com/countersign/countersign/connector/challenge/read"
+	apiverdict "github.com/countersign/countersign/connector/challenge/verdict"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -301,7 +302,7 @@ func (l *lane) lookRefused(end attemptEnd) {
 		l.finish(o, end.ended)
 		return
 	}
-	l.finish(ambiguous(end.entry, "the API refuses to list its challenges: "+apiError(schemas.ClassAmbiguous, end).Message, end.ended), end.ended)
+	l.finish(ambiguous(end.entry, "the API refuses to list its challenges: "+apiverdict.ErrorOf(schemas.ClassAmbiguous, end.verdict, end.err).Message, end.ended), end.ended)
 }
 
 // updateSeen settles an uncertain update by its challenge: what is answered is

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	apiverdict "github.com/countersign/countersign/connector/challenge/verdict"
 	"github.com/countersign/countersign/connector/kafka"
 	"github.com/countersign/countersign/schemas"
 )
@@ -197,27 +198,17 @@ func (l *lane) identify(e *entry) {
 // its producer and the configuration can get wrong. What fails has its outcome
 // at once and costs no call.
 func (l *lane) decode(e *entry, now time.Time) {
-	req, warnings, err := schemas.DecodeRequest(e.rec.Value)
-	for _, w := range warnings {
+	by := apiverdict.RequestOf(e.rec.Value, e.rec.Headers, e.rec.Timestamp)
+	for _, w := range by.Warnings {
 		if l.cfg.stats.unknownField(w.Path) {
 			l.log.Warn("request events have an unknown field; it is said once and counted", "offset", e.rec.Offset, "path", w.Path, "hint", w.Message)
 		}
 	}
-	if err != nil {
-		o := refused(e, err, now)
-		e.verdict = &o
-		return
+	req, redrive := by.Event, by.Redrive
+	if e.req = req; req != nil {
+		e.notAfter = by.NotAfter(e.rec.Timestamp, l.cfg.notAfter)
 	}
-	e.req = req
-	e.notAfter = e.rec.Timestamp.Add(l.cfg.notAfter)
-	if req.NotAfter != nil {
-		e.notAfter = *req.NotAfter
-	}
-	redrive, faults := schemas.DecodeRedrive(e.rec.Headers)
 	e.redrives = redrive.Redrives
-	if redrive.NotAfter != nil {
-		e.notAfter = *redrive.NotAfter
-	}
 	if redrive.LookSince != nil {
 		// Its earlier record may have been called.
 		e.anyAge = true
@@ -225,15 +216,8 @@ func (l *lane) decode(e *entry, now time.Time) {
 			e.since = since
 		}
 	}
-	if len(faults) > 0 {
-		o := rejectFaults(e, schemas.ClassInvalid, faults, now)
-		e.verdict = &o
-		return
-	}
-	// Against the record's own time: an event that was right when it was sent
-	// and is late now is not invalid but expired.
-	if faults = req.Check(e.rec.Timestamp); len(faults) > 0 {
-		o := rejectFaults(e, schemas.ClassInvalid, faults, now)
+	if by.Ending != nil {
+		o := outcome{entry: e, ended: now, requestID: by.ID, operation: by.Operation}.ending(*by.Ending)
 		e.verdict = &o
 		return
 	}

@@ -2,12 +2,10 @@ package connector
 
 import (
 	"encoding/json"
-	"errors"
 	"strconv"
 	"time"
 
-	"github.com/countersign/countersign/connector/challenge"
-	"github.com/countersign/countersign/connector/challenge/read"
+	apiverdict "github.com/countersign/countersign/connector/challenge/verdict"
 	"github.com/countersign/countersign/schemas"
 )
 
@@ -40,41 +38,20 @@ func (o *outcome) size() int {
 	return n
 }
 
-// fromVerdict says how a record ends by the verdict on its last call; the
-// classes that are tried again never come here.
-func fromVerdict(end attemptEnd) outcome {
-	o := outcome{entry: end.entry, called: end.entry.called, ended: end.ended, redrivable: true}
-	switch end.verdict.Class {
-	case challenge.ClassOK:
-		o.outcome, o.answer = schemas.OutcomeSucceeded, end.answer
-	case challenge.ClassRejected:
-		o.outcome, o.err = schemas.OutcomeRejected, apiError(schemas.ClassRejected, end)
-	case challenge.ClassThrottled:
-		o.outcome, o.err = schemas.OutcomeFailed, apiError(schemas.ClassThrottled, end)
-	case challenge.ClassUnavailable:
-		o.outcome, o.err = schemas.OutcomeFailed, apiError(schemas.ClassUnavailable, end)
-	default:
-		o.outcome, o.err = schemas.OutcomeFailed, apiError(schemas.ClassAmbiguous, end)
-	}
-	o.deadLetter = o.outcome == schemas.OutcomeFailed
+// ending puts how a record ends into its outcome.
+func (o outcome) ending(by apiverdict.Ending) outcome {
+	o.outcome, o.err, o.deadLetter, o.redrivable = by.Outcome, by.Error, by.DeadLetter, by.Redrivable
 	return o
 }
 
-// apiError puts what the API or the network said into an event. It carries the
-// API's own words, never the request.
-func apiError(class schemas.Class, end attemptEnd) *schemas.Error {
-	out := &schemas.Error{Class: class, Message: end.verdict.Reason, Limit: end.verdict.Limit}
-	if api, ok := errors.AsType[*read.APIError](end.err); ok {
-		out.Code, out.Status, out.MoreInfo = api.Code, api.Status, api.MoreInfo
-		if api.Message != "" {
-			out.Message = api.Message
-		}
-		return out
+// fromVerdict says how a record ends by the verdict on its last call; the
+// classes that are tried again never come here.
+func fromVerdict(end attemptEnd) outcome {
+	o := outcome{entry: end.entry, called: end.entry.called, ended: end.ended}.ending(apiverdict.EndingOf(end.verdict, end.err))
+	if o.err == nil {
+		o.answer = end.answer
 	}
-	if end.err != nil && class == schemas.ClassAmbiguous {
-		out.Message = "the call's end is not known, so it was not repeated: " + end.verdict.Reason
-	}
-	return out
+	return o
 }
 
 // adopted is the outcome of a record whose earlier call was found at the API.
@@ -164,44 +141,10 @@ func expired(e *entry, why string, now time.Time) outcome {
 	}
 }
 
-// refused is the outcome of a record that no call can be made for, by what
-// Decode said about it.
-func refused(e *entry, err error, now time.Time) outcome {
-	o := outcome{entry: e, ended: now, outcome: schemas.OutcomeRejected}
-	d, ok := errors.AsType[*schemas.DecodeError](err)
-	if !ok {
-		d = &schemas.DecodeError{Code: schemas.CodeNotJSON, Faults: []schemas.Fault{{Path: "$", Message: err.Error()}}}
-	}
-	o.requestID, o.operation = d.ID, d.Operation
-	o.err = &schemas.Error{Class: schemas.ClassInvalid, Message: "the request is not valid: nothing was called", Faults: d.Faults}
-	switch d.Code {
-	case schemas.CodeInvalid:
-		return o
-	case schemas.CodeVersion:
-		// A later release may read it, so it is kept for a redrive.
-		o.err.Class, o.outcome, o.deadLetter, o.redrivable = schemas.ClassVersion, schemas.OutcomeFailed, true, true
-	case schemas.CodeTooLarge:
-		o.err.Class, o.outcome, o.deadLetter = schemas.ClassTooLarge, "", true
-	case schemas.CodeNoID:
-		o.err.Class, o.outcome, o.deadLetter = schemas.ClassNoID, "", true
-	default:
-		o.err.Class, o.outcome, o.deadLetter = schemas.ClassNotJSON, "", true
-	}
-	if o.requestID == "" || o.operation == "" {
-		// A failed result names its operation; without one there is only the
-		// dead letter.
-		o.outcome, o.deadLetter = "", true
-	}
-	return o
-}
-
 // rejectFaults is the outcome of a request that decodes but breaks a rule that
 // needs more than the event: the time, or the configured accounts.
 func rejectFaults(e *entry, class schemas.Class, faults []schemas.Fault, now time.Time) outcome {
-	return outcome{
-		entry: e, ended: now, outcome: schemas.OutcomeRejected,
-		err: &schemas.Error{Class: class, Message: "the request is not valid: nothing was called", Faults: faults},
-	}
+	return outcome{entry: e, ended: now}.ending(apiverdict.EndingOfFaults(class, faults))
 }
 
 // withError is o as a dead letter that says that its result could not be made.

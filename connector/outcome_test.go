@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connector/challenge/read"
+	apiverdict "github.com/countersign/countersign/connector/challenge/verdict"
 	"github.com/countersign/countersign/connector/kafka"
 	"github.com/countersign/countersign/schemas"
 )
@@ -285,7 +287,8 @@ func TestTooLarge(t *testing.T) {
 	ev := events{group: "g", topics: TopicsConfig{Results: "results", DeadLetters: "deadletters"}, limit: 2048}
 	big := bytes.Repeat([]byte("x"), 4096)
 	e := &entry{rec: kafka.Record{Topic: "requests", Offset: 3, Value: big}, received: time.Now()}
-	o := refused(e, fmt.Errorf("nonsense"), time.Now())
+	unreadable, _, _ := apiverdict.EndingOfUnreadable(errors.New("nonsense"))
+	o := outcome{entry: e, ended: time.Now()}.ending(unreadable)
 	outputs, err := ev.records(o)
 	if err != nil || len(outputs) != 1 {
 		t.Fatalf("%d records, %v", len(outputs), err)

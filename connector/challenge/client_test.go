@@ -89,18 +89,18 @@ func TestEnds(t *testing.T) {
 		class   challenge.Class
 		failure bool
 	}{
-		"reset": {func(w http.ResponseWriter, _ *http.Request) { hijack(w, "") }, ambiguous, true},
+		"reset": {func(w http.ResponseWriter, _ *http.Request) { hijack(w, "") }, challenge.ClassAmbiguous, true},
 		"half a body": {func(w http.ResponseWriter, _ *http.Request) {
 			hijack(w, "HTTP/1.1 201 Created\r\nContent-Length: 9\r\n\r\n{")
-		}, ambiguous, true},
-		"garbage":       {func(w http.ResponseWriter, _ *http.Request) { hijack(w, "\x00\x01\x02\r\n\r\n") }, ambiguous, true},
-		"too large":     {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Repeat(" ", 2000)) }, ambiguous, false},
-		"bad gateway":   {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", 502) }, ambiguous, true},
-		"redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/v2/x", 307) }, ambiguous, false},
-		"missing route": {http.NotFound, ambiguous, false},
-		"throttled":     {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"code":20429}`, 429) }, throttled, false},
-		"credentials":   {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"code":20003}`, 401) }, credentials, false},
-		"rejected":      {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"code":60318}`, 403) }, rejected, false},
+		}, challenge.ClassAmbiguous, true},
+		"garbage":       {func(w http.ResponseWriter, _ *http.Request) { hijack(w, "\x00\x01\x02\r\n\r\n") }, challenge.ClassAmbiguous, true},
+		"too large":     {func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, strings.Repeat(" ", 2000)) }, challenge.ClassAmbiguous, false},
+		"bad gateway":   {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<html>", 502) }, challenge.ClassAmbiguous, true},
+		"redirect":      {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/v2/x", 307) }, challenge.ClassAmbiguous, false},
+		"missing route": {http.NotFound, challenge.ClassAmbiguous, false},
+		"throttled":     {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"code":20429}`, 429) }, challenge.ClassThrottled, false},
+		"credentials":   {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"code":20003}`, 401) }, challenge.ClassCredentials, false},
+		"rejected":      {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"code":60318}`, 403) }, challenge.ClassRejected, false},
 	} {
 		var arrived atomic.Int64
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -128,11 +128,11 @@ func TestCanceledCreate(t *testing.T) {
 		<-r.Context().Done()
 	})
 	_, err := create(ctx, c)
-	if v := challenge.Classify(true, err); v.Class != ambiguous || v.Failure || !errors.Is(err, context.Canceled) {
+	if v := challenge.Classify(true, err); v.Class != challenge.ClassAmbiguous || v.Failure || !errors.Is(err, context.Canceled) {
 		t.Errorf("%v is %+v, want it ambiguous", err, v)
 	}
 	_, err = create(ctx, c)
-	if v := challenge.Classify(true, err); v.Class != canceled || v.Failure {
+	if v := challenge.Classify(true, err); v.Class != challenge.ClassCanceled || v.Failure {
 		t.Errorf("%v is %+v, want it canceled", err, v)
 	}
 }

@@ -1,4 +1,4 @@
-package challenge_test
+package verdict_test
 
 import (
 	"context"
@@ -7,24 +7,24 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/countersign/countersign/connector/challenge"
 	"github.com/countersign/countersign/connector/challenge/read"
+	"github.com/countersign/countersign/connector/challenge/verdict"
 )
 
 const (
-	ok          = challenge.ClassOK
-	throttled   = challenge.ClassThrottled
-	rejected    = challenge.ClassRejected
-	credentials = challenge.ClassCredentials
-	ambiguous   = challenge.ClassAmbiguous
-	unavailable = challenge.ClassUnavailable
-	canceled    = challenge.ClassCanceled
+	ok          = verdict.ClassOK
+	throttled   = verdict.ClassThrottled
+	rejected    = verdict.ClassRejected
+	credentials = verdict.ClassCredentials
+	ambiguous   = verdict.ClassAmbiguous
+	unavailable = verdict.ClassUnavailable
+	canceled    = verdict.ClassCanceled
 )
 
 func TestClassifyAnswers(t *testing.T) {
 	for _, tc := range []struct {
 		status, code int
-		write, read  challenge.Class
+		write, read  verdict.Class
 	}{
 		{429, 20429, throttled, throttled},
 		{429, 0, throttled, throttled},
@@ -96,7 +96,7 @@ func TestClassifyAnswers(t *testing.T) {
 		{799, 0, ambiguous, unavailable},
 	} {
 		err := fmt.Errorf("wrapped: %w", &read.APIError{Status: tc.status, Code: tc.code})
-		w, r := challenge.Classify(true, err), challenge.Classify(false, err)
+		w, r := verdict.Classify(true, err), verdict.Classify(false, err)
 		if w.Class != tc.write || r.Class != tc.read {
 			t.Errorf("%d/%d: a write is %s, a read %s, want %s, %s", tc.status, tc.code, w.Class, r.Class, tc.write, tc.read)
 		}
@@ -110,7 +110,7 @@ func TestClassifyEnds(t *testing.T) {
 	for _, tc := range []struct {
 		code        read.CallCode
 		sent        bool
-		write, read challenge.Class
+		write, read verdict.Class
 		failure     bool
 	}{
 		{read.CodeInvalid, false, rejected, rejected, false},
@@ -127,13 +127,13 @@ func TestClassifyEnds(t *testing.T) {
 		{"new", false, ambiguous, unavailable, false},
 	} {
 		err := &read.CallError{Code: tc.code, Sent: tc.sent, Err: errors.New("x")}
-		w, r := challenge.Classify(true, err), challenge.Classify(false, err)
+		w, r := verdict.Classify(true, err), verdict.Classify(false, err)
 		if w.Class != tc.write || r.Class != tc.read || w.Failure != tc.failure || r.Failure != tc.failure || w.Limit+r.Limit != "" {
 			t.Errorf("%s, sent %v: a write is %+v, a read %+v", tc.code, tc.sent, w, r)
 		}
 	}
 	for _, err := range []error{context.Canceled, errors.New("x"), &read.APIError{Status: -1}} {
-		if w, r := challenge.Classify(true, err), challenge.Classify(false, err); w.Class != ambiguous || r.Class != unavailable || w.Failure {
+		if w, r := verdict.Classify(true, err), verdict.Classify(false, err); w.Class != ambiguous || r.Class != unavailable || w.Failure {
 			t.Errorf("%v: a write is %+v, a read %+v", err, w, r)
 		}
 	}
@@ -141,7 +141,7 @@ func TestClassifyEnds(t *testing.T) {
 
 func TestClassifySuccess(t *testing.T) {
 	for _, write := range []bool{true, false} {
-		if v := challenge.Classify(write, nil); v.Class != ok || v.Failure || v.Reason == "" {
+		if v := verdict.Classify(write, nil); v.Class != ok || v.Failure || v.Reason == "" {
 			t.Errorf("got %+v", v)
 		}
 	}
@@ -159,7 +159,7 @@ func TestClassifyInvariants(t *testing.T) {
 	for status := 100; status < 600; status++ {
 		for _, code := range codes {
 			err := &read.APIError{Status: status, Code: code}
-			w, r := challenge.Classify(true, err), challenge.Classify(false, err)
+			w, r := verdict.Classify(true, err), verdict.Classify(false, err)
 			reasons[w.Reason] = true
 			switch {
 			case r.Class == ambiguous:

@@ -1,4 +1,4 @@
-package challenge
+package verdict
 
 // limits names each limit of the API that ends a request, with its window, by
 // error code. The source is the API's error dictionary.
