@@ -72,6 +72,7 @@ func (c *Client) fetch(ctx context.Context, req FetchRequest) (Fetched, error) {
 		if err != nil {
 			return Fetched{}, err
 		}
+		out.Absent = append(out.Absent, Range{Start: req.Offset, End: out.Next})
 	}
 	return out, nil
 }
@@ -151,6 +152,9 @@ func (f *Fetched) take(req FetchRequest, b batch, aborted *abortedFilter) error 
 			return err
 		}
 		if rec.Offset >= f.Next {
+			if rec.Offset > f.Next {
+				f.Absent = append(f.Absent, Range{Start: f.Next, End: rec.Offset})
+			}
 			f.Next = rec.Offset + 1
 		}
 		if drop || rec.Offset < req.Offset {

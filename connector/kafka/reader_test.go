@@ -34,6 +34,28 @@ func TestScanEndsWhereTheLogDoes(t *testing.T) {
 	})
 }
 
+// An end that one broker tells of is not the cursor's end: its leader may not know yet
+// how far it is.
+func TestCursorGoesOnBehindAnEnd(t *testing.T) {
+	inBubble(t, map[string]int32{"t": 1}, func(t *testing.T, w *world) {
+		plain := w.plainProducer()
+		put(t, plain, "t", 0, "a")
+		cursor := w.client().Cursor("t", 0, 0, 2, 1<<20)
+		for i, want := range []bool{true, false, false, true, false} {
+			if i == 3 {
+				put(t, plain, "t", 0, "b")
+			}
+			page, more, err := cursor.Next(t.Context())
+			if err != nil || more != want || len(page.Records) > 0 != want {
+				t.Errorf("page %d: %d records, more %v, %v", i, len(page.Records), more, err)
+			}
+		}
+		if cursor.Offset() != 2 {
+			t.Errorf("at %d", cursor.Offset())
+		}
+	})
+}
+
 func TestScanErrorIsTheLastPair(t *testing.T) {
 	w := newWorld(t, map[string]int32{"t": 1})
 	put(t, w.plainProducer(), "t", 0, "a", "b")

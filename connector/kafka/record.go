@@ -63,6 +63,10 @@ type Fetched struct {
 	// Next is where to go on: every offset below it has been returned or is
 	// proven to hold no committed data record.
 	Next int64
+	// Absent are the offsets from the one asked for on, below Next, at which there
+	// is no record of any kind, not an aborted one and no transaction's marker
+	// either: compaction has removed them, or a deletion. In order, none empty.
+	Absent []Range
 	// LastStable is the first offset that is not yet readable under
 	// read_committed, LogStart the first that is still retained. HighWatermark is
 	// the first that is not yet replicated: what lies between it and LastStable
