@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"bytes"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -156,23 +157,45 @@ func appendTime(b []byte, t time.Time) []byte {
 func appendCompact(b []byte, raw json.RawMessage) []byte {
 	start := len(b)
 	b = slices.Grow(b, len(raw))
-	inside := false
-	for i := 0; i < len(raw); i++ {
-		c := raw[i]
-		switch {
-		case inside && c == '\\':
-			b = append(b, c)
+	for i := 0; i < len(raw); {
+		end := i
+		for end < len(raw) && raw[end] != '"' && !isSpace(raw[end]) {
+			end++
+		}
+		b = append(b, raw[i:end]...)
+		if i = end; i == len(raw) {
+			break
+		}
+		if raw[i] != '"' {
 			i++
-			c = raw[i]
-		case c == '"':
-			inside = !inside
-		case !inside && (c == ' ' || c == '\t' || c == '\n' || c == '\r'):
 			continue
 		}
-		b = append(b, c)
+		end = textEnd(raw, i)
+		b = append(b, raw[i:end]...)
+		i = end
 	}
 	if utf8.Valid(b[start:]) {
 		return b
 	}
 	return append(b[:start:start], strings.ToValidUTF8(string(b[start:]), "\uFFFD")...)
+}
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
+
+// textEnd is where the text ends that begins at a position, behind its quote.
+func textEnd(raw []byte, at int) int {
+	for end := at + 1; ; {
+		n := bytes.IndexByte(raw[end:], '"')
+		if n < 0 {
+			return len(raw)
+		}
+		end += n + 1
+		escapes := 0
+		for raw[end-2-escapes] == '\\' {
+			escapes++
+		}
+		if escapes%2 == 0 {
+			return end
+		}
+	}
 }
