@@ -13,7 +13,7 @@ import (
 const (
 	exitOK     = 0
 	exitFailed = 1 // it did not work, or it found what it was asked to look for
-	exitUsage  = 2 // the command line is wrong; nothing was done
+	exitUsage  = 2 // the command line is wrong, nothing was done; or as a command's help says
 )
 
 // exitCodes is the part that every command's help ends with.
@@ -29,6 +29,16 @@ func usagef(format string, args ...any) error {
 	return &usageError{err: fmt.Errorf(format, args...)}
 }
 
+// exitError ends a command with an exit code of its own, for those whose help says
+// so.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+func (e *exitError) Unwrap() error { return e.err }
+
 // errReported ends a command with exit code 1 where everything that there is to
 // say has been printed.
 var errReported = errors.New("reported already")
@@ -43,6 +53,7 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	root.SetErr(errOut)
 	cmd, err := root.ExecuteContextC(ctx)
 	var usage *usageError
+	var other *exitError
 	switch {
 	case err == nil:
 		return exitOK
@@ -51,6 +62,9 @@ func execute(ctx context.Context, args []string, in io.Reader, out, errOut io.Wr
 	case errors.As(err, &usage):
 		_, _ = fmt.Fprintf(errOut, "countersign: %v\nRun '%s --help' for usage.\n", err, cmd.CommandPath())
 		return exitUsage
+	case errors.As(err, &other):
+		_, _ = fmt.Fprintf(errOut, "countersign: %v\n", err)
+		return other.code
 	default:
 		_, _ = fmt.Fprintf(errOut, "countersign: %v\n", err)
 		return exitFailed

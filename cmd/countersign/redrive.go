@@ -191,11 +191,7 @@ func (f redriveFlags) config(now time.Time) (redrive.Config, error) {
 			fault("%s", err)
 		}
 	}
-	if len(faults) > 0 {
-		slices.Sort(faults)
-		return cfg, usagef("%s", strings.Join(faults, "\n"))
-	}
-	return cfg, nil
+	return cfg, faultsOf(faults)
 }
 
 // past reads a moment that has been: so long ago, or a time. The zero time

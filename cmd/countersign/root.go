@@ -19,7 +19,8 @@ Start with the demo: it brings everything that it needs and takes seconds.
 Then run the connector by itself (run), or load it as a plugin (host, as the
 model for a host of your own; countersign help plugin says what a host starts).
 
-Exit codes of every command: 0 done, 1 failed or something found, 2 wrong usage.`,
+Exit codes of every command: 0 done, 1 failed or something found, 2 wrong usage; of an
+audit 2 also where it could not be completed.`,
 		Example: `  countersign demo
   countersign validate --example > countersign.yaml
   countersign run --config countersign.yaml`,
@@ -41,6 +42,8 @@ Exit codes of every command: 0 done, 1 failed or something found, 2 wrong usage.
 		sendCommand(),
 		tailCommand(),
 		redriveCommand(),
+		auditCommand(),
+		replayCommand(),
 		emulatorCommand(),
 		deviceCommand(),
 		validateCommand(),

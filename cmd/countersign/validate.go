@@ -14,7 +14,7 @@ import (
 )
 
 // schemaNames are what --schema can print.
-var schemaNames = []string{"request", "result", "deadletter", "redrive", "ledger", "position", "config"}
+var schemaNames = []string{"request", "result", "deadletter", "redrive", "ledger", "position", "audit", "config"}
 
 type validateFlags struct {
 	config   configFlag
