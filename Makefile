@@ -24,6 +24,7 @@ FAULTS ?= all
 BENCHTIME ?= 1s
 REQUESTS ?= 25000
 BENCHROUNDS ?= 3
+PAIRS ?= 100000
 DURATION ?= 30m
 RATE ?= 50
 
@@ -150,6 +151,12 @@ bench-kafka: ## Measure the connector on Apache Kafka beside simpler loops (REQU
 	go build -o .bin/benchkafka ./internal/benchkafka
 	KAFKA_LIBS=$${KAFKA_LIBS:-$$(integration/jars/fetch.sh)} .bin/benchkafka -requests $(REQUESTS) -rounds $(BENCHROUNDS) $(ARGS)
 
+.PHONY: bench-audit
+bench-audit: kafka-jars ## Measure an audit on Apache Kafka beside a bare read (PAIRS=10000000 BENCHROUNDS=1)
+	go build -o .bin/countersign ./cmd/countersign
+	go build -o .bin/benchaudit ./internal/benchaudit
+	KAFKA_LIBS=$${KAFKA_LIBS:-$$(integration/jars/fetch.sh)} .bin/benchaudit -pairs $(PAIRS) -rounds $(BENCHROUNDS) $(ARGS)
+
 .PHONY: scale
 scale: kafka-jars ## Measure 1 to 64 partitions and 1 to 8 members on Apache Kafka (ARGS=-scale.partitions=8)
 	go test ./integration/scale -run '^TestScale$$' -count=1 -v -timeout 1h -args -scale.run $(ARGS)
@@ -167,12 +174,12 @@ clients: ## The official clients for Go, JavaScript and Python run their suites 
 	.ci/clients $(RUN)
 
 .PHONY: browser
-browser: ## The page with virtual phones in headless Chromium (needs chromium)
+browser: ## The pages, of virtual phones and of an audit, in headless Chromium (needs chromium)
 	go test ./integration/browser -count=1 -v -timeout 15m -args -browser.required
 
 .PHONY: screenshots
-screenshots: ## Take the documents' pictures of that page anew (needs chromium)
-	go test ./integration/browser -run '^TestDemo$$' -count=1 -v -timeout 5m -args -browser.required -browser.screenshots=$(CURDIR)/docs
+screenshots: ## Take the documents' pictures of that page and the audit's anew (needs chromium)
+	go test ./integration/browser -run '^(TestDemo|TestAuditPage)$$' -count=1 -v -timeout 5m -args -browser.required -browser.screenshots=$(CURDIR)/docs
 
 .PHONY: faults
 faults: kafka-jars ## Strike a cluster of three brokers, then count (FAULTS=all short leader-killed,full-stop...)

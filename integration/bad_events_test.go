@@ -95,6 +95,7 @@ func TestBadEventsAreRejectedWithEveryFieldNamed(t *testing.T) {
 	}
 	got := w.awaitAll()
 	must(t, m.leave())
+	w.auditsClean(t)
 	if n := got.outcomes[schemas.OutcomeRejected]; n != len(bad) || len(got.deadLetters) != 0 {
 		t.Errorf("outcomes %v and %d dead letters of %d bad events", got.outcomes, len(got.deadLetters), len(bad))
 	}

@@ -142,6 +142,7 @@ func TestChaos(t *testing.T) {
 	c.await("every request to be answered", 3*time.Minute, func() bool { return load.answered() >= load.sent() })
 	c.leave()
 	c.judge(load).report()
+	c.auditsClean(c.t)
 }
 
 func newChaos(t *testing.T, s scene) *chaos {

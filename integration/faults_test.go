@@ -138,6 +138,7 @@ func TestFaults(t *testing.T) {
 	v := f.judge(f.load)
 	t.Logf("\n%s", v.table())
 	v.complain()
+	f.auditsClean(f.t)
 	if v.ambiguous > 0 {
 		f.t.Errorf("%d creates ended in doubt: the API shows what it made", v.ambiguous)
 	}

@@ -49,6 +49,7 @@ func TestMainJob(t *testing.T) {
 	)
 	got = w.awaitAll()
 	must(t, m.leave())
+	w.auditsClean(t)
 	if len(got.doubled) > 0 {
 		t.Errorf("more than one answer for %v", got.doubled)
 	}
@@ -101,6 +102,7 @@ func TestFaultsLoseNothing(t *testing.T) {
 	}
 	got := w.awaitAll()
 	must(t, m.leave())
+	w.auditsClean(t)
 	if len(got.doubled) > 0 {
 		t.Errorf("more than one answer for %v", got.doubled)
 	}

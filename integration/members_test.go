@@ -42,6 +42,7 @@ func TestTwoMembersShareAndHandOver(t *testing.T) {
 	w.await("the first member to own all again", func() bool { return len(first.Status().Lanes) == partitions })
 	got := w.awaitAll()
 	must(t, first.leave())
+	w.auditsClean(t)
 	if len(got.doubled) > 0 || got.outcomes[schemas.OutcomeSucceeded] != n {
 		t.Errorf("outcomes %v, doubled %v", got.outcomes, got.doubled)
 	}
@@ -67,6 +68,7 @@ func TestRestartResumes(t *testing.T) {
 		}
 		must(t, m.leave())
 	}
+	w.auditsClean(t)
 	got := w.count()
 	if len(got.lost) > 0 || len(got.doubled) > 0 || got.outcomes[schemas.OutcomeSucceeded] != 300 {
 		t.Errorf("outcomes %v, lost %v, doubled %v", got.outcomes, got.lost, got.doubled)

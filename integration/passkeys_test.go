@@ -68,6 +68,7 @@ func TestPasskeys(t *testing.T) {
 	w.send(create, update, list, request("fetch", schemas.OperationFetch, mine), request("fetch discoverable", schemas.OperationFetch, nobody))
 	got := w.awaitAll()
 	must(t, m.leave())
+	w.auditsClean(t)
 	byID := map[string]*schemas.Result{}
 	for _, rs := range got.results {
 		byID[rs[0].RequestID] = rs[0]

@@ -205,9 +205,9 @@ func glimpseOf(t testing.TB, r *schemas.Result) (c glimpse) {
 
 func (r *judgement) judge(faults emulator.Faults, proof bool) {
 	cfg := r.config()
-	cfg.Recovery = connector.RecoveryConfig{Settle: 3 * time.Second, Apart: 250 * time.Millisecond}
+	cfg.Recovery = connector.RecoveryConfig{Settle: 5 * time.Second, Apart: 250 * time.Millisecond}
 	a := cfg.Accounts["main"]
-	a.Timeout = 3 * time.Second
+	a.Timeout = 5 * time.Second // a loaded machine answers late, which must not look like a lost answer
 	cfg.Accounts["main"] = a
 	m := r.run(cfg)
 	r.makeAll()

@@ -66,6 +66,7 @@ func TestEveryCompressionIsRead(t *testing.T) {
 	}
 	got := w.awaitAll()
 	must(t, m.leave())
+	w.auditsClean(t)
 	if got.outcomes[schemas.OutcomeSucceeded] != len(sent) || len(got.doubled) > 0 {
 		t.Errorf("outcomes %v, doubled %v, want %d succeeded", got.outcomes, got.doubled, len(sent))
 	}
@@ -113,6 +114,7 @@ func TestKeysAndHeadersPass(t *testing.T) {
 	w.sent += len(records) + 2
 	w.awaitAll()
 	must(t, m.leave())
+	w.auditsClean(t)
 	for _, got := range w.readCommitted(w.topics.Results, len(records)) {
 		res := decodeResult(t, got)
 		asked := records[res.RequestID]
@@ -186,6 +188,7 @@ func TestListsAreSplit(t *testing.T) {
 	// The pages are in one transaction: where one can be read, all can.
 	found := w.awaitAll()
 	must(t, m.leave())
+	w.auditsClean(t)
 	total := 0
 	for _, rs := range found.results {
 		total += len(rs)
@@ -269,6 +272,7 @@ func TestLargeRecords(t *testing.T) {
 	}
 	got := w.awaitAll()
 	must(t, m.leave())
+	w.auditsClean(t)
 	if got.outcomes[schemas.OutcomeSucceeded] != 2 || w.api.Stats().Creates != 2 {
 		t.Errorf("outcomes %v, %d challenges, want the two that can be read to succeed", got.outcomes, w.api.Stats().Creates)
 	}
@@ -300,6 +304,7 @@ func TestResultsThatTheBrokerRefuses(t *testing.T) {
 	})
 	w.awaitAll()
 	must(t, m.leave())
+	w.auditsClean(t)
 	results := map[string]*schemas.Result{}
 	for _, r := range w.readCommitted(w.topics.Results, 3) {
 		res := decodeResult(t, r)
@@ -346,6 +351,7 @@ func TestTimestamps(t *testing.T) {
 			}
 			w.awaitAll()
 			must(t, m.leave())
+			w.auditsClean(t)
 			outcomes := map[string]schemas.Outcome{}
 			for _, r := range w.readCommitted(w.topics.Results, len(at)) {
 				res := decodeResult(t, r)

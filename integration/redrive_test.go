@@ -96,6 +96,7 @@ func TestRedrive(t *testing.T) {
 		t.Errorf("the third run: %+v", again)
 	}
 	must(t, m.leave())
+	w.auditsClean(t)
 	if got.outcomes[schemas.OutcomeSucceeded] != n || got.outcomes[schemas.OutcomeFailed] != 2*n || len(got.doubled) > 0 {
 		t.Errorf("outcomes %v, doubled %v, want each to fail twice and then to succeed", got.outcomes, got.doubled)
 	}

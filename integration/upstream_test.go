@@ -54,6 +54,7 @@ func TestAbortedUpstreamTransactionCausesNoCall(t *testing.T) {
 	w.sent += 30
 	got := w.awaitAll()
 	must(t, m.leave())
+	w.auditsClean(t)
 	if got.outcomes[schemas.OutcomeSucceeded] != 70 || len(got.doubled) > 0 {
 		t.Errorf("outcomes %v, doubled %v, want 70 succeeded", got.outcomes, got.doubled)
 	}

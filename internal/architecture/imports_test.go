@@ -28,10 +28,13 @@ var mayImport = map[string][]string{
 
 	"connector/challenge/internal/wire": {"internal/secret", "schemas"},
 	"connector/challenge/read":          {"connector/challenge/internal/wire", "internal/secret", "schemas"},
-	"connector/challenge":               {"connector/challenge/internal/wire", "connector/challenge/read", "internal/secret", "schemas"},
+	"connector/challenge/verdict":       {"connector/challenge/read", "schemas"},
+	"connector/challenge":               {"connector/challenge/internal/wire", "connector/challenge/read", "connector/challenge/verdict", "internal/secret", "schemas"},
 	"connector/kafka":                   {"internal/secret", "schemas"},
-	"connector":                         {"connector/challenge", "connector/challenge/read", "connector/kafka", "internal/secret", "ratelimit", "schemas"},
+	"connector":                         {"connector/challenge", "connector/challenge/read", "connector/challenge/verdict", "connector/kafka", "internal/secret", "ratelimit", "schemas"},
 	"connector/redrive":                 {"connector/kafka", "schemas"},
+	"connector/replay":                  {"connector/challenge/read", "connector/challenge/verdict", "connector/kafka", "schemas"},
+	"connector/audit":                   {"connector/challenge/read", "connector/kafka", "internal/secret", "ratelimit", "schemas"},
 
 	"plugin/pluginpb":   {},
 	"plugin":            {"connector", "connector/kafka", "internal/secret", "internal/tracing", "plugin/pluginpb", "schemas"},
@@ -40,6 +43,7 @@ var mayImport = map[string][]string{
 	"internal/tracing": {"connector"},
 
 	"internal/authority":    {},
+	"internal/benchaudit":   {"connector/kafka", "integration/cluster", "schemas"},
 	"internal/benchkafka":   {"connector", "connector/kafka", "integration/cluster", "internal/emulator", "schemas"},
 	"internal/broker":       {},
 	"internal/device":       {"internal/secret"},
@@ -57,7 +61,7 @@ var mayImport = map[string][]string{
 	"integration/compose":   {},
 
 	"cmd/countersign": {
-		"connector", "connector/kafka", "connector/redrive", "internal/broker", "internal/demo", "internal/device", "internal/emulator", "internal/phones", "internal/secret", "internal/tracing", "plugin", "schemas",
+		"connector", "connector/audit", "connector/kafka", "connector/redrive", "connector/replay", "internal/broker", "internal/demo", "internal/device", "internal/emulator", "internal/phones", "internal/secret", "internal/tracing", "plugin", "schemas",
 	},
 	"cmd/countersign-plugin": {"plugin"},
 }
@@ -68,7 +72,7 @@ var speakers = map[string][]string{
 	"github.com/hashicorp/go-hclog":  {"plugin"},
 	"github.com/hashicorp/go-plugin": {"plugin"},
 	"github.com/prometheus":          {"cmd/countersign", "connector"},
-	"github.com/segmentio/kafka-go":  {"connector/kafka", "internal/benchkafka"}, // the latter to compete with it
+	"github.com/segmentio/kafka-go":  {"connector/kafka", "internal/benchaudit", "internal/benchkafka"}, // the latter two to compete with it
 	"github.com/sony/gobreaker":      {"connector"},
 	"github.com/spf13/cobra":         {"cmd/countersign"},
 	"github.com/testcontainers":      {"integration/cluster"},
@@ -94,6 +98,7 @@ var speakers = map[string][]string{
 	"github.com/santhosh-tekuri": {},
 	"github.com/twilio":          {},
 	"go.uber.org/goleak":         {},
+	"golang.org/x/net":           {},
 	"net/http/httptest":          {},
 	"pgregory.net/rapid":         {},
 	"testing":                    {},
@@ -102,10 +107,14 @@ var speakers = map[string][]string{
 // neverReaches lists what must not be among everything that a package is built
 // of, however many steps away.
 var neverReaches = map[string][]string{
-	"connector/challenge/read": {module + "connector/challenge"},
-	"connector/challenge":      {module + "connector/kafka", module + "ratelimit", "github.com/segmentio/kafka-go"},
-	"connector/kafka":          {module + "connector/challenge", module + "ratelimit", "net/http"},
-	"connector":                {"go.opentelemetry.io/otel/sdk", "google.golang.org/grpc", "github.com/hashicorp/go-plugin", module + "plugin"},
+	"connector/challenge/read":    {module + "connector/challenge"},
+	"connector/challenge/verdict": {module + "connector/challenge"},
+	// Neither audit nor replay can spend: what they are built of can only read the API.
+	"connector/replay":    {module + "connector/challenge", module + "connector"},
+	"connector/audit":     {module + "connector/challenge", module + "connector"},
+	"connector/challenge": {module + "connector/kafka", module + "ratelimit", "github.com/segmentio/kafka-go"},
+	"connector/kafka":     {module + "connector/challenge", module + "ratelimit", "net/http"},
+	"connector":           {"go.opentelemetry.io/otel/sdk", "google.golang.org/grpc", "github.com/hashicorp/go-plugin", module + "plugin"},
 	// The binary that a host loads carries nothing that plays a part in a demo.
 	"cmd/countersign-plugin": {"github.com/twmb/franz-go", module + "internal/emulator", module + "internal/broker", module + "internal/demo", module + "internal/phones", "github.com/spf13/cobra", "github.com/testcontainers", "github.com/moby"},
 	// The containers are the tests'.

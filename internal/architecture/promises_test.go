@@ -44,7 +44,7 @@ func TestPromisesNameRealTests(t *testing.T) {
 		}
 	}
 	named := regexp.MustCompile("`(Test[A-Z][A-Za-z0-9]*)`")
-	for _, doc := range []string{"README.md", "docs/DESIGN.md", "docs/operations.md", "docs/security.md", "docs/metrics.md", "docs/emulator.md", "docs/challenge-api.md", "docs/wire-parity.md", "schemas/README.md"} {
+	for _, doc := range []string{"README.md", "docs/DESIGN.md", "docs/operations.md", "docs/security.md", "docs/metrics.md", "docs/emulator.md", "docs/challenge-api.md", "docs/wire-parity.md", "docs/audit.md", "docs/report-signature.md", "schemas/README.md"} {
 		text, err := os.ReadFile(filepath.Join(root, doc))
 		if err != nil {
 			t.Fatal(err)

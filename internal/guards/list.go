@@ -121,4 +121,9 @@ var guards = []guard{
 	lane("look before a redriven create", "TestGuardLookSince",
 		cut{"lane_intake.go", "	if e.anyAge {", "	if false {"}),
 	{"source filter", []cut{{"fetch.go", "drop := aborted.drop(b)", "drop := aborted.drop(b) && false"}}, "connector/kafka", "TestFetchReturnsCommittedRecordsOnly"},
+	{"replay: no live topic", []cut{{"config.go", "slices.Contains(c.Live, c.Target):", "false && slices.Contains(c.Live, c.Target):"}}, "connector/replay", "TestIntoRefuses"},
+	{"replay: another window's progress", []cut{{"state.go", "case last.Window != c.fingerprint():", "case false:"}}, "connector/replay", "TestIntoRefusesAnothersProgress"},
+	{"replay: what was written of a run before", []cut{{"into.go", "case pos.Offset >= 0 && was.Epoch == r.state.Epoch:", "case pos.Offset >= 0:"}}, "connector/replay", "TestIntoCopies"},
+	{"audit: the budget of calls", []cut{{"api.go", "if c.left == 0 {", "if c.left < 0 {"}}, "connector/audit", "TestCompareKeepsToItsBudget"},
+	{"audit: the signed report", []cut{{"sign.go", "if lines[1] != base64.StdEncoding.EncodeToString(digest[:]) {", "if lines[1] == base64.StdEncoding.EncodeToString(digest[:]) + \"x\" {"}}, "connector/audit", "TestSignatureRefuses"},
 }
