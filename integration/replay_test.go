@@ -58,9 +58,13 @@ func TestReplay(t *testing.T) {
 	wantReplayed(t, w.everything(w.topics.Results), w.everything(target))
 }
 
-// everything reads a topic.
+// everything reads a topic, and with it what the brokers have yet to show: they
+// write a transaction's markers after they have said that it is committed.
 func (w *world) everything(topic string) (all []kafka.Record) {
 	w.t.Helper()
+	for p := range partitions {
+		must(w.t, w.kafka.AwaitStable(w.t.Context(), topic, p))
+	}
 	ranges, err := w.kafka.Ranges(w.t.Context(), topic)
 	must(w.t, err)
 	for p, r := range ranges {
