@@ -55,6 +55,10 @@ func run(ctx context.Context) error {
 	return errors.Join(out.Flush(), errors.Join(bad...))
 }
 
+// missTries is how often a test may pass without its guard: on a busy machine what
+// the guard is for may not come about in time.
+const missTries = 3
+
 // missed returns nil where g's test fails without g, and passes with it.
 func (g guard) missed(ctx context.Context, dir string) error {
 	if out, err := test(ctx, g, ""); err != nil {
@@ -65,6 +69,9 @@ func (g guard) missed(ctx context.Context, dir string) error {
 		return err
 	}
 	out, err := test(ctx, g, overlay)
+	for tries := 1; err == nil && tries < missTries; tries++ {
+		out, err = test(ctx, g, overlay)
+	}
 	switch {
 	case err == nil:
 		return errors.New("its test passes without it")
