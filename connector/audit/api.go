@@ -76,14 +76,11 @@ func (c CompareConfig) check() error {
 	if c.Rate != 0 && !(c.Rate >= 1e-3 && c.Rate <= 1e6) { // not a number is outside, too
 		return invalid("the rate must be 0, or from 0.001 to 1000000 calls a second")
 	}
-	if c.MaxFindings < 0 || c.MaxFindings > mostListed {
-		return invalid("from 0 to %d findings of a kind can be listed", mostListed)
+	if c.MaxFindings < 0 || c.MaxFindings > mostFindings {
+		return invalid("from 0 to %d findings of a kind can be listed", mostFindings)
 	}
 	return nil
 }
-
-// mostListed is how many findings of a kind can be listed.
-const mostListed = 1_000_000
 
 // Compare fetches what recorded says of challenges from the API and compares. Of
 // what is said of one challenge the latest state counts, by the API's own

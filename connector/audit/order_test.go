@@ -37,7 +37,7 @@ func inEveryOrder(t *testing.T, w *world) *Report {
 		if len(j.streams) != streams {
 			t.Fatalf("%d streams", len(j.streams))
 		}
-		r := &reader{cfg: &j.cfg, windows: j.windows(), partitions: j.plan.Partitions}
+		r := j.newReader()
 		for _, number := range order {
 			for !j.streams[number].done {
 				must(t, j.step(t.Context(), r, number))

@@ -40,9 +40,9 @@ func (j *join) compare(ctx context.Context, r *Report) error {
 // recorded is what the window's results say of challenges.
 func (j *join) recorded(ctx context.Context) iter.Seq2[Recorded, error] {
 	return func(yield func(Recorded, error) bool) {
-		over := false
+		over, reader := false, j.newReader()
 		err := j.again(ctx, results, func(number int, rec *kafka.Record) bool {
-			res, a, ok := j.covered(rec)
+			res, a, ok := reader.covered(rec)
 			if !ok || res.Challenge == nil || a.rawSID == "" || res.Operation == schemas.OperationList {
 				return true
 			}

@@ -121,11 +121,10 @@ func (j *join) readAll(ctx context.Context) error {
 		j.turn.Broadcast()
 	})
 	defer stop()
-	windows := j.windows()
 	var workers sync.WaitGroup
 	for range min(atOnce, len(j.streams), 2*runtime.GOMAXPROCS(0)) {
 		workers.Go(func() {
-			r := &reader{cfg: &j.cfg, windows: windows, partitions: j.plan.Partitions}
+			r := j.newReader()
 			for number := j.next(ctx); number >= 0; number = j.next(ctx) {
 				if err := j.step(ctx, r, number); err != nil {
 					cancel(err)
@@ -138,6 +137,11 @@ func (j *join) readAll(ctx context.Context) error {
 		return asError(context.Cause(ctx))
 	}
 	return nil
+}
+
+// newReader is for one worker.
+func (j *join) newReader() *reader {
+	return &reader{cfg: &j.cfg, windows: j.windows(), partitions: j.plan.Partitions}
 }
 
 // windows are the window's offsets by partition.

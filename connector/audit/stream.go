@@ -107,7 +107,7 @@ func (r *reader) read(number int, s *stream, got kafka.Fetched) haul {
 			r.leaf(s, rec)
 			continue
 		}
-		if !r.cfg.AnswersUntil.IsZero() && !rec.Timestamp.Before(r.cfg.AnswersUntil) {
+		if r.leftOut(rec) {
 			continue
 		}
 		at := place(number, rec.Offset)
@@ -123,6 +123,20 @@ func (r *reader) read(number int, s *stream, got kafka.Fetched) haul {
 		}
 	}
 	return p
+}
+
+// leftOut reports whether an answer was written too late to be looked at.
+func (r *reader) leftOut(rec *kafka.Record) bool {
+	return !r.cfg.AnswersUntil.IsZero() && !rec.Timestamp.Before(r.cfg.AnswersUntil)
+}
+
+// covered is a results' record that answers a request of the window.
+func (r *reader) covered(rec *kafka.Record) (*schemas.Result, answered, bool) {
+	if r.leftOut(rec) {
+		return nil, answered{}, false
+	}
+	res, a, problem := r.result(rec, 0)
+	return res, a, problem == nil && r.covers(a.partition, a.offset)
 }
 
 func (r *reader) leaf(s *stream, rec *kafka.Record) {

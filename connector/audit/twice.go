@@ -7,7 +7,6 @@ import (
 	"slices"
 
 	"github.com/countersign/countersign/connector/kafka"
-	"github.com/countersign/countersign/schemas"
 )
 
 // claim is a create's result that says that it made a challenge.
@@ -27,9 +26,10 @@ func (j *join) twice(ctx context.Context) error {
 		return nil
 	}
 	byID, bySID := map[string][]claim{}, map[string][]claim{}
+	reader := j.newReader()
 	left := map[uint64]int{} // claims that are still there, by a hash that came twice
 	err := j.again(ctx, results, func(number int, rec *kafka.Record) bool {
-		r, a, ok := j.covered(rec)
+		r, a, ok := reader.covered(rec)
 		if !ok || a.sid == 0 {
 			return true
 		}
@@ -91,16 +91,6 @@ func (j *join) claimed(kind Kind, d Detail, claims []claim, counts func(first, c
 			})
 		}
 	}
-}
-
-// covered is a results' record that answers a request of the window.
-func (j *join) covered(rec *kafka.Record) (*schemas.Result, answered, bool) {
-	if !j.cfg.AnswersUntil.IsZero() && !rec.Timestamp.Before(j.cfg.AnswersUntil) {
-		return nil, answered{}, false
-	}
-	r := &reader{cfg: &j.cfg, windows: j.windows(), partitions: j.plan.Partitions}
-	res, a, problem := r.result(rec, 0)
-	return res, a, problem == nil && r.covers(a.partition, a.offset)
 }
 
 // again goes through the records of a role's streams once more, until do says that
