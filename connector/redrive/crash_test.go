@@ -3,76 +3,11 @@ package redrive
 import (
 	"context"
 	"fmt"
-	"net"
-	"sync"
 	"testing"
 
 	"github.com/countersign/countersign/connector/kafka"
+	"github.com/countersign/countersign/internal/broker/brokertest"
 )
-
-// mortal is a client's way to the network that ends at the nth message to a
-// broker, as the process behind it would: with that message, or behind it.
-type mortal struct {
-	dial   kafka.DialFunc
-	last   int  // the message at which it ends
-	behind bool // the message is sent, its answer never read
-	dead   chan struct{}
-
-	mu    sync.Mutex
-	count int
-	conns []net.Conn
-}
-
-func (m *mortal) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.count >= m.last {
-		return nil, net.ErrClosed
-	}
-	c, err := m.dial(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	m.conns = append(m.conns, c)
-	return &mortalConn{Conn: c, of: m}, nil
-}
-
-// write reports whether the message may be sent, and whether it was the last.
-func (m *mortal) write() (send, end bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.count++
-	if m.count < m.last {
-		return true, false
-	}
-	return m.count == m.last && m.behind, m.count == m.last
-}
-
-func (m *mortal) end() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, c := range m.conns {
-		_ = c.Close()
-	}
-	close(m.dead)
-}
-
-type mortalConn struct {
-	net.Conn
-	of *mortal
-}
-
-func (c *mortalConn) Write(b []byte) (n int, err error) {
-	send, end := c.of.write()
-	n, err = 0, net.ErrClosed
-	if send {
-		n, err = c.Conn.Write(b)
-	}
-	if end {
-		c.of.end()
-	}
-	return n, err
-}
 
 // A run that dies at any message that it sends, or right behind it, and the run
 // after it: together they redrive every dead letter once, as a reader sees it.
@@ -84,32 +19,25 @@ func TestCrashAnywhereSendsOnce(t *testing.T) {
 		t.Run(fmt.Sprintf("message %d, behind %v", last, behind), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, w *world) {
 				w.dead(many(letters)...)
-				m := &mortal{dial: w.net.DialContext, last: last, behind: behind, dead: make(chan struct{})}
+				m := brokertest.NewMortal(w.net.DialContext, last, behind)
 				doomed, err := kafka.NewClient(kafka.Config{Brokers: w.addrs, Dial: m.DialContext})
 				if err != nil {
 					t.Fatal(err)
 				}
+				defer func() { _ = doomed.Close() }()
 				cfg := config()
 				cfg.Rate = 20 // batches of two
-				ctx, kill := context.WithCancel(t.Context())
-				defer kill()
-				over := make(chan error, 1)
-				go func() {
+				gone, err := m.Run(t.Context(), func(ctx context.Context) error {
 					_, err := Run(ctx, doomed, cfg)
-					over <- err
-				}()
-				select {
-				case <-m.dead:
+					return err
+				}, func() { _ = doomed.Close() })
+				if err != nil {
+					t.Error(err)
+				}
+				if gone {
 					died++
-					kill()
-					_ = doomed.Close()
-					<-over
-				case err := <-over:
+				} else {
 					finished++
-					if err != nil {
-						t.Error(err)
-					}
-					_ = doomed.Close()
 				}
 				cfg.Rate = 0
 				if _, err := w.run(t.Context(), cfg); err != nil {

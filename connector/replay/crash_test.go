@@ -8,71 +8,8 @@ import (
 	"testing"
 
 	"github.com/countersign/countersign/connector/kafka"
+	"github.com/countersign/countersign/internal/broker/brokertest"
 )
-
-// mortal is a client's way to the network that ends at the nth message to a
-// broker, as the process behind it would: with that message, or behind it.
-type mortal struct {
-	dial   kafka.DialFunc
-	last   int  // the message at which it ends
-	behind bool // the message is sent, its answer never read
-	dead   chan struct{}
-
-	mu    sync.Mutex
-	count int
-	conns []net.Conn
-}
-
-func (m *mortal) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.count >= m.last {
-		return nil, net.ErrClosed
-	}
-	c, err := m.dial(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	m.conns = append(m.conns, c)
-	return &mortalConn{Conn: c, of: m}, nil
-}
-
-// write reports whether the message may be sent, and whether it was the last.
-func (m *mortal) write() (send, end bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.count++
-	if m.count < m.last {
-		return true, false
-	}
-	return m.count == m.last && m.behind, m.count == m.last
-}
-
-func (m *mortal) end() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for _, c := range m.conns {
-		_ = c.Close()
-	}
-	close(m.dead)
-}
-
-type mortalConn struct {
-	net.Conn
-	of *mortal
-}
-
-func (c *mortalConn) Write(b []byte) (n int, err error) {
-	send, end := c.of.write()
-	n, err = 0, net.ErrClosed
-	if send {
-		n, err = c.Conn.Write(b)
-	}
-	if end {
-		c.of.end()
-	}
-	return n, err
-}
 
 // outage is a way to the network that can be cut and mended.
 type outage struct {
@@ -110,29 +47,17 @@ func (o *outage) set(cut bool) {
 
 // dies runs Into on a client that dies at its nth message, and reports whether it
 // did, or was done before.
-func (w *world) dies(m *mortal, cfg Config) (died bool) {
+func (w *world) dies(m *brokertest.Mortal, cfg Config) bool {
 	w.t.Helper()
-	m.dead = make(chan struct{})
 	doomed := w.newClient(m.DialContext)
-	ctx, kill := context.WithCancel(w.t.Context())
-	defer kill()
-	over := make(chan error, 1)
-	go func() {
+	died, err := m.Run(w.t.Context(), func(ctx context.Context) error {
 		_, err := Into(ctx, doomed, cfg)
-		over <- err
-	}()
-	select {
-	case <-m.dead:
-		kill()
-		_ = doomed.Close()
-		<-over
-		return true
-	case err := <-over:
-		if err != nil {
-			w.t.Error(err)
-		}
-		return false
+		return err
+	}, func() { _ = doomed.Close() })
+	if err != nil {
+		w.t.Error(err)
 	}
+	return died
 }
 
 // A run that dies at any message that it sends, or right behind it, and the run
@@ -157,7 +82,7 @@ func TestCrashAnywhereWritesOnce(t *testing.T) {
 						before = records
 					}
 					cfg.Rate, cfg.Restart = 20, restart // batches of two
-					if w.dies(&mortal{dial: w.net.DialContext, last: last, behind: behind}, cfg) {
+					if w.dies(brokertest.NewMortal(w.net.DialContext, last, behind), cfg) {
 						died++
 					} else {
 						finished++
@@ -168,6 +93,7 @@ func TestCrashAnywhereWritesOnce(t *testing.T) {
 						t.Errorf("%+v %v", r, err)
 					}
 					w.wantOnceIn(before, records)
+					w.wantTaken(records)
 				})
 			})
 		}
