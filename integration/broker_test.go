@@ -134,9 +134,15 @@ func (p place) make(t testing.TB, requests int) {
 	must(t, err)
 	defer func() { must(t, client.Close()) }()
 	must(t, client.EnsureTopics(t.Context(), p.plain(requests)))
-	// A topic is there before its partitions have leaders, and to ask for offsets waits for these.
+	// A topic is there before its partitions have leaders, and to ask for offsets waits
+	// for these: a few seconds, which are not enough of a broker that starves.
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
 	for _, topic := range p.names() {
-		_, err := client.Ranges(t.Context(), topic)
+		_, err := client.Ranges(ctx, topic)
+		for kafka.CodeOf(err) == kafka.CodeUnknownTopic && ctx.Err() == nil {
+			_, err = client.Ranges(ctx, topic)
+		}
 		must(t, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -46,6 +47,7 @@ func (f *faulted) down(d time.Duration, nodes ...*cluster.Node) {
 // the dead replica in vain, and no broker says that too few are in sync.
 func (f *faulted) downFromShrunk(d time.Duration, n *cluster.Node) {
 	f.t.Helper()
+	began := time.Now()
 	must(f.t, n.Kill())
 	f.mark("broker %d killed", n.ID())
 	f.await("in-sync replicas to be fewer", time.Minute, func() bool {
@@ -57,7 +59,20 @@ func (f *faulted) downFromShrunk(d time.Duration, n *cluster.Node) {
 		})
 	})
 	<-time.After(d)
+	f.hear(notEnoughReplicas, began, 2*time.Minute)
 	f.up(n)
+}
+
+// hear waits until a host says something, for so long. Lanes that wait in vain for the
+// dead broker, for a transaction to end or for a partition first have more to say of
+// that. Whether it was said is judged when the fault is over.
+func (f *faulted) hear(what string, since time.Time, atMost time.Duration) {
+	says := regexp.MustCompile(what)
+	for deadline := time.Now().Add(atMost); time.Now().Before(deadline); <-time.After(200 * time.Millisecond) {
+		if slices.ContainsFunc(f.lines(since, time.Now()), func(l logLine) bool { return says.MatchString(l.Error) }) {
+			return
+		}
+	}
 }
 
 // up starts brokers and returns when all of the cluster answer.

@@ -25,6 +25,9 @@ const (
 	settled = 100
 )
 
+// notEnoughReplicas is how kafka-go words that error of a broker.
+const notEnoughReplicas = "Not Enough Replicas"
+
 // fault is something that happens to a cluster.
 type fault struct {
 	name  string
@@ -56,7 +59,7 @@ func faults() []fault {
 			strike: func(f *faulted) { f.pause(30*time.Second, f.leader(f.topics.Results)) },
 		},
 		{
-			name: "isr-below-minimum", short: true, stops: true, says: `Not Enough Replicas`,
+			name: "isr-below-minimum", short: true, stops: true, says: notEnoughReplicas,
 			strike: func(f *faulted) {
 				own := []string{f.topics.Results, f.topics.DeadLetters, f.topics.Ledger, f.topics.Positions}
 				f.require(3, own...)

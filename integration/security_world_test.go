@@ -116,7 +116,12 @@ func (g *guarded) startJars() {
 		Properties: properties, Listeners: map[string]string{saslListener: "SASL_SSL", mutualListener: "SSL"}, ScramUsers: users,
 	})
 	must(g.t, err)
-	g.t.Cleanup(func() { must(g.t, c.Close(context.Background())) })
+	g.t.Cleanup(func() {
+		if g.t.Failed() {
+			g.t.Log(c.Node(0).Log())
+		}
+		must(g.t, c.Close(context.Background()))
+	})
 	g.jars, g.addrs, g.mutual = c, c.AddrsOf(saslListener), c.AddrsOf(mutualListener)
 }
 
@@ -250,7 +255,9 @@ func (a acl) pattern() kmsg.ACLResourcePatternType {
 func (g *guarded) operator() *kgo.Client {
 	g.t.Helper()
 	pool := g.ca.Pool()
-	c, err := kgo.NewClient(kgo.SeedBrokers(g.addrs...), kgo.DialTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}),
+	// Its TLS and SASL are as they should be, so a connection that ends early
+	// says nothing of them and is tried again.
+	c, err := kgo.NewClient(kgo.SeedBrokers(g.addrs...), kgo.AlwaysRetryEOF(), kgo.DialTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}),
 		kgo.SASL(scram.Auth{User: operatorUser, Pass: brokerSecret}.AsSha512Mechanism()))
 	must(g.t, err)
 	g.t.Cleanup(c.Close)

@@ -104,7 +104,7 @@ func fetchImage(ctx context.Context, image string) (err error) {
 // runBroker starts the container. The broker tells its clients the address that
 // they shall use, so the port on the host is chosen before the broker starts.
 func runBroker(ctx context.Context, image string) (addr string, _ *testcontainers.DockerContainer, _ error) {
-	ports, err := freePorts(ctx, 1)
+	ports, err := reservePorts(ctx, 1)
 	if err != nil {
 		return "", nil, err
 	}

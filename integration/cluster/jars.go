@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -59,7 +58,7 @@ type JarsCluster struct {
 }
 
 // StartJars formats the storage of a new cluster, starts its brokers and
-// returns when each has answered.
+// returns when each has answered and all its listeners accept.
 func StartJars(ctx context.Context, cfg JarsConfig) (*JarsCluster, error) {
 	libs, err := findLibs()
 	if err != nil {
@@ -111,15 +110,15 @@ func findLibs() (string, error) {
 	return filepath.Clean(libs), nil
 }
 
-// layOut writes every node's configuration. The ports are free ones of now,
-// and stay a node's over its restarts.
+// layOut writes every node's configuration. Its ports stay a node's over its
+// restarts.
 func (c *JarsCluster) layOut(ctx context.Context) error {
 	names := []string{adminListener, "CONTROLLER"}
 	for name := range c.cfg.Listeners {
 		names = append(names, name)
 	}
 	slices.Sort(names[2:])
-	ports, err := freePorts(ctx, len(names)*c.cfg.Brokers)
+	ports, err := reservePorts(ctx, len(names)*c.cfg.Brokers)
 	if err != nil {
 		return err
 	}
@@ -138,23 +137,6 @@ func (c *JarsCluster) layOut(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-func freePorts(ctx context.Context, n int) ([]int, error) {
-	out := make([]int, n)
-	for i := range out {
-		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = l.Close() }()
-		addr, ok := l.Addr().(*net.TCPAddr)
-		if !ok {
-			return nil, fmt.Errorf("a listener at %v", l.Addr())
-		}
-		out[i] = addr.Port
-	}
-	return out, nil
 }
 
 // Addrs are the bootstrap addresses of all nodes.

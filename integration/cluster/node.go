@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -125,7 +126,8 @@ func (n *Node) Log() string {
 	return string(b)
 }
 
-// Start starts a broker that doesn't run and returns when it has answered.
+// Start starts a broker that doesn't run and returns when it has answered and
+// all its listeners accept.
 func (n *Node) Start(ctx context.Context) error {
 	if err := n.Launch(ctx); err != nil {
 		return err
@@ -135,7 +137,7 @@ func (n *Node) Start(ctx context.Context) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
 	for {
-		err := ping(ctx, n.Addr())
+		err := n.answers(ctx)
 		if err == nil {
 			return nil
 		}
@@ -147,6 +149,24 @@ func (n *Node) Start(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// answers asks the plain listener and connects to the others, which the broker
+// opens one after the other.
+func (n *Node) answers(ctx context.Context) error {
+	if err := ping(ctx, n.Addr()); err != nil {
+		return err
+	}
+	for name, addr := range n.listeners {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return fmt.Errorf("listener %s: %w", name, err)
+		}
+		if err := conn.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Launch starts a broker that doesn't run and does not wait for it.

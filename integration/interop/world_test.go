@@ -111,16 +111,7 @@ func (w *world) lines(n int) (lines, ids []string) {
 // answered waits until so many results can be read.
 func (w *world) answered(n int) {
 	w.t.Helper()
-	reader := w.franz(kgo.ConsumeTopics(w.topics.Results), kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
-	defer cancel()
-	seen := 0
-	for seen < n && ctx.Err() == nil {
-		seen += reader.PollFetches(ctx).NumRecords()
-	}
-	if seen != n {
-		w.t.Fatalf("%d results, want %d", seen, n)
-	}
+	w.holds(w.topics.Results, n)
 }
 
 func (w *world) franz(opts ...kgo.Opt) *kgo.Client {
