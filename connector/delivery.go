@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/countersign/countersign/connector/kafka"
+	"github.com/countersign/countersign/schemas"
 )
 
 // group is what a lane commits at once: the events of the records that
@@ -65,7 +66,8 @@ func (d exactlyOnce) commit(ctx context.Context, g group) error {
 				return err
 			}
 			// Nothing of the transaction is left, so it is repeated whole.
-			replaced, err := substitute(outputs, poison)
+			whole, refused := oneOfEachList(outputs, poison)
+			replaced, err := substitute(whole, refused)
 			if err != nil {
 				return err
 			}
@@ -73,6 +75,36 @@ func (d exactlyOnce) commit(ctx context.Context, g group) error {
 			outputs = replaced
 		}
 	})
+}
+
+// oneOfEachList leaves of a list of which the broker refuses a record the first alone,
+// to be replaced: part of a list beside the word that it failed would be two answers.
+func oneOfEachList(outputs []output, poison *kafka.PoisonError) ([]output, *kafka.PoisonError) {
+	lists, refused := map[*schemas.Result]bool{}, map[int]bool{}
+	for _, i := range poison.Indexes {
+		if i >= len(outputs) {
+			return outputs, poison
+		}
+		refused[i] = true
+		lists[outputs[i].list] = true
+	}
+	delete(lists, nil)
+	left := &kafka.PoisonError{Err: poison.Err}
+	var out []output
+	for i, o := range outputs {
+		first, ofList := lists[o.list]
+		if ofList && !first {
+			continue
+		}
+		if ofList {
+			lists[o.list] = false
+		}
+		if ofList || refused[i] {
+			left.Indexes = append(left.Indexes, len(out))
+		}
+		out = append(out, o)
+	}
+	return out, left
 }
 
 // substitute is outputs with fallbacks for those that the broker refuses.

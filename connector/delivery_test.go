@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"github.com/countersign/countersign/connector/kafka"
+	"github.com/countersign/countersign/schemas"
 )
 
 // scriptedSink fails as told and remembers what it was given.
@@ -92,6 +93,74 @@ func TestAtLeastOnce(t *testing.T) {
 					t.Errorf("%d commits, want %d", len(tc.sink.pos), tc.commits)
 				}
 			})
+		})
+	}
+}
+
+// scriptedTransactor fails as told and remembers what it was given at last.
+type scriptedTransactor struct {
+	fails []error
+	tries int
+	last  []string
+}
+
+func (s *scriptedTransactor) Fence(context.Context) error { return nil }
+
+func (s *scriptedTransactor) Transact(_ context.Context, msgs []kafka.Message, _ kafka.Position) error {
+	s.tries++
+	s.last = nil
+	for _, m := range msgs {
+		s.last = append(s.last, string(m.Value))
+	}
+	if len(s.fails) == 0 {
+		return nil
+	}
+	err := s.fails[0]
+	s.fails = s.fails[1:]
+	return err
+}
+
+// A list of which the broker refuses a record is answered by one substitute, and by
+// none of its records.
+func TestExactlyOnceSubstitutes(t *testing.T) {
+	refuse := func(indexes ...int) *kafka.PoisonError {
+		return &kafka.PoisonError{Indexes: indexes, Err: &kafka.Error{Code: kafka.CodeTooLarge, Op: "test"}}
+	}
+	one, other := new(schemas.Result), new(schemas.Result)
+	for name, tc := range map[string]struct {
+		fails   []error
+		written []string
+		code    kafka.ErrorCode
+	}{
+		"all well":                 {nil, []string{"a", "one0", "one1", "b", "other0", "other1", "book"}, ""},
+		"alone":                    {[]error{refuse(3)}, []string{"a", "one0", "one1", "-b", "other0", "other1", "book"}, ""},
+		"the first of a list":      {[]error{refuse(1)}, []string{"a", "-one0", "b", "other0", "other1", "book"}, ""},
+		"the last of a list":       {[]error{refuse(2)}, []string{"a", "-one0", "b", "other0", "other1", "book"}, ""},
+		"two lists and one":        {[]error{refuse(0, 1, 2, 5)}, []string{"-a", "-one0", "b", "-other0", "book"}, ""},
+		"one list after the other": {[]error{refuse(2), refuse(4)}, []string{"a", "-one0", "b", "-other0", "book"}, ""},
+		"a substitute":             {[]error{refuse(2), refuse(1)}, []string{"a", "-one0", "b", "other0", "other1", "book"}, kafka.CodeTooLarge},
+		"a book":                   {[]error{refuse(6)}, []string{"a", "one0", "one1", "b", "other0", "other1", "book"}, kafka.CodeTooLarge},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var outputs []output
+			for text, list := range map[string]*schemas.Result{"a": nil, "one0": one, "one1": one, "b": nil, "other0": other, "other1": other} {
+				outputs = append(outputs, output{
+					msg:      kafka.Message{Value: []byte(text)},
+					fallback: func() (kafka.Message, error) { return kafka.Message{Value: []byte("-" + text)}, nil },
+					list:     list,
+				})
+			}
+			order := []string{"a", "one0", "one1", "b", "other0", "other1"}
+			slices.SortFunc(outputs, func(a, b output) int {
+				return slices.Index(order, string(a.msg.Value)) - slices.Index(order, string(b.msg.Value))
+			})
+			session := &scriptedTransactor{fails: tc.fails}
+			err := exactlyOnce{session: session, log: slog.New(slog.DiscardHandler)}.commit(t.Context(), group{
+				outputs: outputs, books: []kafka.Message{{Value: []byte("book")}},
+			})
+			if kafka.CodeOf(err) != tc.code || !slices.Equal(session.last, tc.written) {
+				t.Errorf("%v, written %q", err, session.last)
+			}
 		})
 	}
 }

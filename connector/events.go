@@ -17,6 +17,8 @@ import (
 type output struct {
 	msg      kafka.Message
 	fallback func() (kafka.Message, error) // nil: none
+	// list is the same for all records of one list's result; nil: it is one record.
+	list *schemas.Result
 }
 
 // events turns outcomes into records.
@@ -131,6 +133,9 @@ func (ev events) listPages(o outcome, base schemas.Result) ([]output, error) {
 		record, err := ev.resultOutput(o, r, value)
 		if err != nil {
 			return nil, err
+		}
+		if len(pages) > 1 {
+			record.list = &base
 		}
 		out = append(out, record)
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -253,6 +255,26 @@ func TestLargeKeysAndAnswersPoisonNothing(t *testing.T) {
 				} else if r.Challenge != nil && !bytes.Contains(r.Challenge, []byte(testSID)) {
 					t.Errorf("%s: the sid is lost: %.100s", name, r.Challenge)
 				}
+			}
+		}
+	}
+}
+
+// TestRecordsOfAListBelongTogether: so that a refused one can take the others with it.
+func TestRecordsOfAListBelongTogether(t *testing.T) {
+	ev := events{group: "g", topics: TopicsConfig{Results: "results", DeadLetters: "deadletters"}, limit: 4 << 10}
+	req := schemas.Request{ID: "r", Operation: schemas.OperationList, ServiceSID: testService, Identity: "identity-1"}
+	item := json.RawMessage(`{"sid":"` + testSID + `","status":"pending","pad":"` + strings.Repeat("x", 1500) + `"}`)
+	for n, records := range map[int]int{0: 1, 1: 1, 5: 3} {
+		o := outcome{entry: &entry{rec: kafka.Record{Topic: "requests"}, req: &req}, outcome: schemas.OutcomeSucceeded}
+		o.answer.challenges = append([]json.RawMessage{}, slices.Repeat([]json.RawMessage{item}, n)...)
+		outputs, err := ev.records(o)
+		if err != nil || len(outputs) != records {
+			t.Fatalf("%d items: %d records, %v", n, len(outputs), err)
+		}
+		for _, out := range outputs {
+			if out.list != outputs[0].list || (out.list != nil) != (records > 1) {
+				t.Errorf("%d items: %p and %p", n, out.list, outputs[0].list)
 			}
 		}
 	}

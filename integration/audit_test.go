@@ -160,6 +160,9 @@ func (w *world) auditByCommand(t *testing.T, code int, says string) {
 		if out := run(exitClean, "replay", "--check", "--config", config); !strings.Contains(out, "same") {
 			t.Errorf("%s", out)
 		}
+		if out := run(exitClean, "replay", "--into", w.topics.Results+".again", "--config", config); !strings.Contains(out, "written") {
+			t.Errorf("%s", out)
+		}
 	}
 	if out := run(exitClean, "audit", "verify", "--config", config, "--key", "key.pub", "report.json"); !strings.Contains(out, "signed by auditor.test") {
 		t.Errorf("%s", out)

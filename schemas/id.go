@@ -30,6 +30,29 @@ func ResultID(group string, c Coordinates, page int) string {
 	return hex.EncodeToString(sum[:resultIDLength/2])
 }
 
+// mostPages of a list are looked for by MadeBy. Each is near the largest record that
+// a broker takes, so no connector holds as many.
+const mostPages = 4096
+
+// MadeBy reports whether a result has the id that a consumer group makes of its
+// request and its page, and which page that is. A page that the broker refuses for its
+// size is published as a failure of ClassTooLarge that keeps the id and has no page, so
+// of such a list any page's id will do, up to the 4,096th.
+func (r *Result) MadeBy(group string) (page int, made bool) {
+	first, pages := 0, 1
+	if r.Page != nil {
+		first = r.Page.Index
+	} else if r.Operation == OperationList && r.Error != nil && r.Error.Class == ClassTooLarge {
+		pages = mostPages
+	}
+	for page = first; page < first+pages; page++ {
+		if r.ID == ResultID(group, r.Request, page) {
+			return page, true
+		}
+	}
+	return 0, false
+}
+
 // appendSized writes a text behind its length, so that no two lists of texts
 // look alike.
 func appendSized(b []byte, s string) []byte {

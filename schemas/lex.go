@@ -1,6 +1,8 @@
 package schemas
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -57,6 +59,10 @@ func (p *parser) digits() bool {
 func (p *parser) str() (flaw flaws, escaped bool) {
 	p.pos++
 	for p.pos < len(p.data) {
+		p.pos += plain(p.data[p.pos:])
+		if p.pos == len(p.data) {
+			break
+		}
 		c := p.data[p.pos]
 		switch {
 		case c == '"':
@@ -71,8 +77,6 @@ func (p *parser) str() (flaw flaws, escaped bool) {
 		case c < ' ':
 			p.fail("a string holds a control character")
 			return flaw, escaped
-		case c < utf8.RuneSelf:
-			p.pos++
 		default:
 			r, size := utf8.DecodeRune(p.data[p.pos:])
 			if r == utf8.RuneError && size == 1 {
@@ -83,6 +87,32 @@ func (p *parser) str() (flaw flaws, escaped bool) {
 	}
 	p.fail("a string has no end")
 	return flaw, escaped
+}
+
+// plain is how many bytes at the start of b a string has as they are: ASCII, no
+// quote, backslash or control character. It looks at eight at a time, since most of
+// an event is text.
+func plain(b []byte) int {
+	const (
+		ones  = 0x0101010101010101
+		highs = 0x80 * ones
+	)
+	i := 0
+	for ; i+8 <= len(b); i += 8 {
+		v := binary.LittleEndian.Uint64(b[i:])
+		quote, backslash := v^('"'*ones), v^('\\'*ones)
+		// Each term has the high bit set in the first byte that is meant; those behind
+		// it may have it for the borrow.
+		if not := (v | (v - ' '*ones) | (quote - ones) | (backslash - ones)) & highs; not != 0 {
+			return i + bits.TrailingZeros64(not)/8
+		}
+	}
+	for ; i < len(b); i++ {
+		if c := b[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			break
+		}
+	}
+	return i
 }
 
 // escape reads one escape, of which pos is the backslash.

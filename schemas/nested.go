@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -85,7 +86,11 @@ func (d *decoder) rawValue(n int32) json.RawMessage {
 		d.fault("holds " + flawUTF8.String())
 		return nil
 	}
-	return appendCompact(nil, d.span(&d.nodes[n]))
+	span := d.span(&d.nodes[n])
+	if !d.spaced {
+		return bytes.Clone(span)
+	}
+	return appendCompact(nil, span)
 }
 
 // raws copies an array of objects, likewise. It is nil where it is absent.

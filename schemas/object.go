@@ -174,8 +174,16 @@ func (o *object) boolean(name string, need need) (v bool) {
 // time reads a moment. Nil: absent or faulty.
 func (o *object) time(name string, need need) (t *time.Time) {
 	o.within(name, need, func(n int32) {
-		s := o.d.textValue(n, timeRule)
-		if v, ok := parseTime(s); ok {
+		var v time.Time
+		said := len(o.d.faults) + o.d.unsaid
+		o.d.textValue(n, func(s string) string {
+			var ok bool
+			if v, ok = parseTime(s); ok {
+				return ""
+			}
+			return notATime
+		})
+		if len(o.d.faults)+o.d.unsaid == said {
 			t = &v
 		}
 	})

@@ -12,7 +12,7 @@ type parser struct {
 // parse reads data into t, nested at most depth deep. It returns what is wrong
 // and where, or an empty text.
 func (t *tree) parse(data []byte, depth int) (what string, at int) {
-	t.data, t.nodes = data, t.nodes[:0]
+	t.data, t.nodes, t.spaced = data, t.nodes[:0], false
 	p := parser{tree: t, depth: depth}
 	p.value()
 	if p.err == "" {
@@ -36,10 +36,11 @@ func (p *parser) peek() byte {
 }
 
 func (p *parser) space() {
-	for p.pos < len(p.data) {
+	for p.pos < len(p.data) && p.data[p.pos] <= ' ' {
 		switch p.data[p.pos] {
 		case ' ', '\t', '\n', '\r':
 			p.pos++
+			p.spaced = true
 		default:
 			return
 		}

@@ -152,3 +152,31 @@ func TestCompactKeepsEverythingButSpace(t *testing.T) {
 		}
 	}
 }
+
+// What ends plain text is found wherever it stands, whatever comes before or behind it.
+func TestPlain(t *testing.T) {
+	slowly := func(b []byte) int {
+		for i, c := range b {
+			if c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+				return i
+			}
+		}
+		return len(b)
+	}
+	for _, around := range []byte{' ', '!', '#', '[', ']', 'a', 0x7f, 0, 0x1f, '"', '\\', 0x80, 0xff} {
+		for c := range 256 {
+			for size := range 20 {
+				for at := range size {
+					b := bytes.Repeat([]byte{'a'}, size)
+					b[at] = byte(c)
+					for i := at + 1; i < size; i++ {
+						b[i] = around
+					}
+					if got := plain(b); got != slowly(b) {
+						t.Fatalf("%q: %d", b, got)
+					}
+				}
+			}
+		}
+	}
+}

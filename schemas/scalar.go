@@ -67,8 +67,10 @@ func timeRule(s string) string {
 	if _, ok := parseTime(s); ok {
 		return ""
 	}
-	return "must be a date and time as in 2026-01-02T15:04:05Z (RFC 3339, capital T and Z or an offset)"
+	return notATime
 }
+
+const notATime = "must be a date and time as in 2026-01-02T15:04:05Z (RFC 3339, capital T and Z or an offset)"
 
 // parseTime reads an RFC 3339 date-time, stricter than package time: capital T
 // and Z, two digits everywhere, a point before at most nine digits of a second,

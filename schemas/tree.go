@@ -45,8 +45,9 @@ type node struct {
 // tree is a parsed JSON text. Node 0 is the whole; nodes stand in the order of
 // the text. The offsets are 32 bits wide, so a text must be smaller than 2 GiB.
 type tree struct {
-	data  []byte
-	nodes []node
+	data   []byte
+	nodes  []node
+	spaced bool // there is white space between its parts
 }
 
 // memberName returns the name of a member, without its escapes.
@@ -83,7 +84,14 @@ func (t *tree) markRepeats(at int32) {
 		t.markRepeatsByMap(obj)
 		return
 	}
-	for b := t.nodes[obj.first].next; b != 0; b = t.nodes[b].next {
+	seen := uint64(0) // what is no bit of it was not met
+	for b := obj.first; b != 0; b = t.nodes[b].next {
+		bit := t.nameBit(&t.nodes[b])
+		met := seen&bit != 0
+		seen |= bit
+		if !met {
+			continue
+		}
 		for a := obj.first; a != b; a = t.nodes[a].next {
 			if t.sameName(&t.nodes[a], &t.nodes[b]) {
 				t.nodes[b].name |= flawRepeat
@@ -92,6 +100,16 @@ func (t *tree) markRepeats(at int32) {
 			}
 		}
 	}
+}
+
+// nameBit is one bit that names which are the same have in common.
+func (t *tree) nameBit(n *node) uint64 {
+	name := t.memberName(n)
+	if len(name) == 0 {
+		return 1
+	}
+	h := uint32(len(name)) + 5*uint32(name[0]) + 11*uint32(name[len(name)-1]) + 23*uint32(name[len(name)/2])
+	return 1 << (h % 64)
 }
 
 func (t *tree) sameName(a, b *node) bool {

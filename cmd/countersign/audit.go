@@ -2,7 +2,10 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -75,7 +78,7 @@ Exit codes: 0 clean, 1 something was found, 2 it could not be run or completed.`
 	fl := cmd.Flags()
 	f.broker.register(cmd)
 	f.window.register(cmd)
-	fl.StringVar(&f.answersUntil, "answers-until", "", "only answers before then, so that an old window is read quickly")
+	fl.StringVar(&f.answersUntil, "answers-until", "", "only answers before then, for a quick look at an old window")
 	fl.StringVar(&f.group, "group", "", "consumer `group` whose results count (default: the configuration's, else countersign)")
 	fl.DurationVar(&f.notAfter, "not-after", 5*time.Minute, "deadline of a request that has none, as the connector has it")
 	fl.DurationVar(&f.lateTolerance, "late-tolerance", 2*time.Second, "a call that much behind its deadline is not late: clocks differ")
@@ -133,8 +136,16 @@ func (f auditFlags) run(cmd *cobra.Command) error {
 	ctx, release := interruptible(cmd.Context())
 	defer release()
 	show := newMeter(cmd.ErrOrStderr(), "offsets")
-	cfg.Progress = func(p audit.Progress) { show.update(p.Done, p.Total, p.Waiting) }
+	cfg.Progress = func(p audit.Progress) {
+		if p.Comparing {
+			show.turn("challenges compared with the API")
+		}
+		show.update(p.Done, p.Total, p.Waiting)
+	}
 	defer frugal()()
+	if err := goesOn(cmd.ErrOrStderr(), cfg.State); err != nil {
+		return couldNot(err)
+	}
 	report, err := audit.Run(ctx, client, cfg)
 	show.end()
 	if err != nil {
@@ -143,10 +154,27 @@ func (f auditFlags) run(cmd *cobra.Command) error {
 	if err := outputs.write(cmd.OutOrStdout(), report); err != nil {
 		return couldNot(err)
 	}
-	if !report.Clean() {
+	switch {
+	case !report.Clean():
 		return errReported
+	case !report.Complete():
+		return couldNot(fmt.Errorf("not all challenges could be compared with the API: %d without an answer, %d offsets of results deleted meanwhile", report.API.Failed, report.API.Deleted))
+	default:
+		return nil
 	}
-	return nil
+}
+
+// goesOn says that a run takes up what another has left.
+func goesOn(out io.Writer, state string) error {
+	info, err := os.Stat(state)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "going on from %s, which an interrupted run left on %s: the window is as it was then\n", state, info.ModTime().UTC().Format(time.RFC3339))
+	return err
 }
 
 func (f auditFlags) explain(err error, cfg audit.Config) error {
@@ -157,6 +185,9 @@ func (f auditFlags) explain(err error, cfg audit.Config) error {
 		}
 		return fmt.Errorf("interrupted: the same command goes on from %s (%w)", cfg.State, err)
 	case audit.CodeKafka:
+		if _, none := os.Stat(cfg.State); none == nil {
+			return fmt.Errorf("%w; the same command goes on from %s", kafkaError("of the audit", err), cfg.State)
+		}
 		return kafkaError("of the audit", err)
 	default:
 		return err
@@ -202,6 +233,16 @@ func (f auditFlags) config(kc connector.KafkaConfig, now time.Time) (audit.Confi
 	cfg.From, cfg.To = f.window.times(now, fault)
 	for _, s := range f.window.spans(fault) {
 		cfg.Offsets = append(cfg.Offsets, audit.OffsetSpan{Partition: s.partition, From: s.from, To: s.to})
+	}
+	for _, given := range []struct {
+		name string
+		ok   bool
+	}{
+		{"skew", f.skew > 0}, {"not-after", f.notAfter > 0}, {"late-tolerance", f.lateTolerance > 0}, {"max-findings", f.maxFindings > 0}, {"verify-rate", f.rate > 0},
+	} {
+		if !given.ok {
+			fault("--%s must be above 0", given.name)
+		}
 	}
 	if f.sign != "" && (f.json == "" || f.json == "-") {
 		fault("--sign needs --json FILE: the signature is of that file")

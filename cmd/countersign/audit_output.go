@@ -168,12 +168,18 @@ func (f auditVerifyFlags) run(cmd *cobra.Command, path string) error {
 	cfg.Progress = func(p audit.Progress) { show.update(p.Done, p.Total, p.Waiting) }
 	cfg.State = path + ".verify.state"
 	defer frugal()()
+	if err := goesOn(cmd.ErrOrStderr(), cfg.State); err != nil {
+		return couldNot(err)
+	}
 	found, err := audit.Verify(ctx, client, report, cfg)
 	show.end()
 	if err != nil {
 		return couldNot(auditFlags{}.explain(err, cfg))
 	}
 	var b strings.Builder
+	if report.Window.IdentityKey != audit.IdentityKeyName(cfg.IdentityKey) && report.Window.IdentityKey != "" {
+		fmt.Fprintln(&b, "identities are not compared: they are hashed with a key, and --identity-key is not given")
+	}
 	for _, d := range found {
 		fmt.Fprintln(&b, printable(d.Text))
 	}

@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/countersign/countersign/connector"
 	"github.com/countersign/countersign/connector/audit"
@@ -36,6 +40,23 @@ func (p *producer) ask(id string, partition int, offset int64, answered bool) {
 		p.t.Fatal(err)
 	}
 	p.produce(kafka.Message{Topic: resultsTopic, Timestamp: someTime.Add(time.Second), Value: data})
+}
+
+// worked says that the group has worked off so many requests.
+func (p *producer) worked(brokers string, partition int, offset int64) {
+	p.t.Helper()
+	client := &kafkago.Client{Addr: kafkago.TCP(brokers), Transport: &kafkago.Transport{}}
+	defer client.Transport.(*kafkago.Transport).CloseIdleConnections()
+	res, err := client.OffsetCommit(p.t.Context(), &kafkago.OffsetCommitRequest{
+		GroupID: "countersign", GenerationID: -1,
+		Topics: map[string][]kafkago.OffsetCommit{requestsTopic: {{Partition: partition, Offset: offset}}},
+	})
+	if err == nil {
+		err = res.Topics[requestsTopic][0].Error
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
 }
 
 func TestAudit(t *testing.T) {
@@ -106,7 +127,7 @@ func TestAuditSaysHowToGoOn(t *testing.T) {
 	} {
 		f := auditFlags{
 			window: windowFlags{from: c.from, to: c.to}, answersUntil: c.until,
-			notAfter: time.Minute, skew: time.Minute, lateTolerance: time.Second, maxFindings: 10,
+			notAfter: time.Minute, skew: time.Minute, lateTolerance: time.Second, maxFindings: 10, rate: 1,
 		}
 		cfg, err := f.config(kc, now)
 		if err != nil {
@@ -125,6 +146,39 @@ func TestAuditSaysHowToGoOn(t *testing.T) {
 			t.Errorf("%+v: an hour later %+v, %v, before %+v", c, again, err, cfg)
 		}
 	}
+}
+
+// A comparison that could not be made of all challenges is no clean end.
+func TestAuditThatIsNotComplete(t *testing.T) {
+	p := newProducer(t)
+	t.Chdir(t.TempDir())
+	p.ask("one", 0, 0, true)
+	p.ask("two", 0, 1, true)
+	brokers := os.Getenv("COUNTERSIGN_KAFKA__BROKERS")
+	p.worked(brokers, 0, 2)
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "2") {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"code":20001,"message":"no","status":400}`))
+			return
+		}
+		_, _ = w.Write([]byte(`{"sid":"YC` + strings.Repeat("0", 31) + `1","status":"pending"}`))
+	}))
+	defer api.Close()
+	config := "kafka:\n  brokers: [" + brokers + "]\naccounts:\n  main: {account_sid: AC00000000000000000000000000000001, auth_token: x, base_url: " + api.URL + "}\n"
+	if err := os.WriteFile("c.yaml", []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := cli(t, "", "audit", "--config", "c.yaml", "--verify", "--json", "r.json").want(t, exitUsage)
+	for text, in := range map[string]string{
+		"1 of 2 challenges compared": e.out, "1 the API answered with status 400, code 20001": e.out, "; the comparison with the API is": e.out,
+		"not all challenges could be compared": e.err, "2 of 2 challenges compared with the API, 100 %": e.err,
+	} {
+		if !strings.Contains(in, text) {
+			t.Errorf("no %q in\n%s", text, in)
+		}
+	}
+	cli(t, "", "audit", "verify", "r.json").want(t, exitOK)
 }
 
 func TestAuditUsage(t *testing.T) {
@@ -147,7 +201,12 @@ func TestAuditUsage(t *testing.T) {
 		{[]string{"--sign", garbage}, "--sign needs --json"},
 		{[]string{"--identity-key", filepath.Join(dir, "none")}, "--identity-key"},
 		{[]string{"--json", filepath.Join(dir, "none", "report.json")}, "no such file"},
-		{[]string{"--max-findings", "-1"}, "findings of a kind"},
+		{[]string{"--max-findings", "-1"}, "--max-findings must be above 0"},
+		{[]string{"--max-findings", "1000001"}, "findings of a kind"},
+		{[]string{"--late-tolerance", "0"}, "--late-tolerance must be above 0"},
+		{[]string{"--skew", "0", "--not-after", "0"}, "--skew must be above 0"},
+		{[]string{"--verify-rate", "0"}, "--verify-rate must be above 0"},
+		{[]string{"--state", garbage}, "going on from " + garbage},
 		{[]string{"--verify"}, "accounts"},
 		{[]string{"verify"}, "takes one file"},
 		{[]string{"verify", filepath.Join(dir, "none")}, "no such file"},

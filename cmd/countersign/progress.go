@@ -77,6 +77,15 @@ func newMeter(out io.Writer, what string) *meter {
 	return &meter{progressLine: newProgressLine(out), what: what, now: time.Now}
 }
 
+// turn counts something else from now on, from zero; nothing where it does already.
+func (m *meter) turn(what string) {
+	if m.what == what {
+		return
+	}
+	m.end()
+	m.what, m.points, m.done, m.begun, m.shown = what, nil, 0, false, time.Time{}
+}
+
 // update takes the next state: so many of so many, and why nothing goes on, if so.
 func (m *meter) update(done, total int64, waiting error) {
 	arrived := done == total && m.done < done

@@ -20,7 +20,10 @@ const (
 	positionsTopic = "challenge.positions"
 )
 
-const replayGroup = "countersign-replay"
+const (
+	replayGroup    = "countersign-replay"
+	connectorGroup = "countersign" // as a configuration without a name has it
+)
 
 type replayFlags struct {
 	broker  brokerFlags
@@ -31,6 +34,7 @@ type replayFlags struct {
 	topics  replayTopics
 	live    []string
 	group   string
+	own     string // the configured connector's group
 	rate    float64
 
 	notAfter time.Duration
@@ -61,25 +65,32 @@ the target has as many. Two headers are added: countersign-replay names the run,
 countersign-replay-source says where the record stood, as topic/partition@offset. The
 target is made if it does not exist, with the partitions of the source and without a
 time limit; one that exists is left as it is. Refused are the connector's own topics, all
-that another flag or the configuration names, and a compacted one.
+that another flag or the configuration names, where the requests came from that the
+results answer, where the connector's group has committed offsets, and one that is
+compacted, has message.timestamp.type=LogAppendTime, or a retention.ms that is shorter
+than the first record to copy is old: what is replayed would be deleted at once.
 
 How far a replay is stands in the offsets of its consumer group, written in one
 transaction with the records. After Ctrl-C or a crash the same command goes on without a
 gap or a repetition, as a reader of committed records sees it; once all is written, it
 takes what has come since. A replay of another window or target needs --restart, which
-begins anew, or another --group. One replay of a group is under way at a time. Brokers
-that go away are waited for.
+begins anew, or another --group, which can't be the connector's or another consumer's.
+One replay of a group is under way at a time. Brokers that go away are waited for.
+Records that were deleted before they were copied end it: --restart takes what is left.
 
 A duration ago is another time with each run: to go on, give --from and --to as times.
 
 With --check, the window is one of requests, and a request is judged by its own time. Not
 guessed is what a result does not tell: an end that was no answer of the API, a look-up,
 the ledger, the clock, the configuration; they are counted, with the reason. --group is
-the connector's group then (default: the configuration's, else countersign).
+the connector's group then (default: the configuration's, else countersign); with another
+one nothing can be compared, which is said. Ctrl-C prints the rest as --offsets: requests
+that waited for a late answer hold it back, so some are compared again.
 
 Exit codes: 0 done, also where nothing was to do, and no differences; 1 failed,
-interrupted, differences, or the target refuses some of the records; 2 wrong usage,
-nothing was done.`,
+interrupted, differences, nothing that could be compared, or the target refuses some of
+the records; 2 wrong usage, also of a target, a group or a window that the brokers show
+to be wrong: nothing was done.`,
 		Example: `  countersign replay --into challenge.results.rebuilt --dry-run
   countersign replay --into challenge.results.rebuilt --rate 500
   countersign replay --into rebuilt --from 2026-03-01T00:00:00Z --to 2026-03-02T00:00:00Z
@@ -123,6 +134,7 @@ func (f replayFlags) run(cmd *cobra.Command) error {
 	f.results = cmp.Or(f.results, configured.Topics.Results)
 	f.topics.requests = cmp.Or(f.topics.requests, configured.Topics.Requests)
 	f.topics.deadLetters = cmp.Or(f.topics.deadLetters, configured.Topics.DeadLetters)
+	f.own = configured.Group
 	if f.check {
 		f.group = cmp.Or(f.group, configured.Group)
 	}
@@ -162,12 +174,13 @@ func (f replayFlags) writeInto(ctx context.Context, cmd *cobra.Command, client *
 		report, err = replay.Into(ctx, client, cfg)
 	}
 	shown.end()
-	if err == nil || !f.dryRun && len(report.Partitions) > 0 {
+	begun := replay.CodeOf(err) != replay.CodeInvalid && len(report.Partitions) > 0
+	if err == nil || !f.dryRun && begun {
 		if failed := f.print(cmd.OutOrStdout(), report); failed != nil {
 			return failed
 		}
 	}
-	if err == nil && report.Refused > 0 {
+	if err == nil && !f.dryRun && report.Refused > 0 {
 		return fmt.Errorf("%s refuses %d of the records for good; the others are there", f.into, report.Refused)
 	}
 	return f.explain(err, report)
@@ -185,7 +198,9 @@ func (f replayFlags) explain(err error, report replay.Report) error {
 			return fmt.Errorf("interrupted: nothing was written")
 		}
 		return fmt.Errorf("interrupted: %s", goOn)
-	case replay.CodeInvalid, replay.CodeState:
+	case replay.CodeInvalid:
+		return usagef("%w", err) // the topics or groups are such that nothing was begun
+	case replay.CodeState:
 		return err
 	case replay.CodeBusy:
 		return fmt.Errorf("%s (group %s): %w", goOn, f.group, err)
@@ -209,6 +224,7 @@ func (f replayFlags) config(now time.Time) (replay.Config, error) {
 			requestsTopic, resultsTopic, deadLettersTopic, ledgerTopic, positionsTopic, journalTopic, parkingTopic,
 			f.results, f.topics.requests, f.topics.deadLetters,
 		}, f.live...),
+		Connectors: slices.Compact([]string{connectorGroup, cmp.Or(f.own, connectorGroup)}),
 	}
 	if f.into == "" {
 		fault("--into must name the topic to write to, or --check be given")

@@ -44,6 +44,7 @@ func (f replayFlags) checkConfig(cmd *cobra.Command, now time.Time) (replay.Chec
 func (f replayFlags) compare(ctx context.Context, cmd *cobra.Command, client *kafka.Client, cfg replay.CheckConfig) error {
 	shown := newMeter(cmd.ErrOrStderr(), "requests' offsets")
 	cfg.Progress = func(p replay.Progress) { shown.update(p.Done, p.Total, p.Waiting) }
+	defer frugal()()
 	report, err := replay.Check(ctx, client, cfg)
 	shown.end()
 	if err == nil || report.Requests > 0 {
@@ -51,20 +52,47 @@ func (f replayFlags) compare(ctx context.Context, cmd *cobra.Command, client *ka
 			return failed
 		}
 	}
-	switch {
-	case err == nil && report.Differs+report.Unreadable > 0:
-		return errReported
-	case err == nil:
+	return endOfCheck(report, err)
+}
+
+// endOfCheck is what a check ends with. One that could compare none of the requests has
+// not said that this release is right.
+func endOfCheck(report replay.CheckReport, err error) error {
+	if err == nil {
+		if report.Differs+report.Unreadable > 0 || noneCompared(report) {
+			return errReported
+		}
 		return nil
 	}
 	switch replay.CodeOf(err) {
 	case replay.CodeInterrupted:
-		return fmt.Errorf("interrupted: %d requests were compared; --offsets takes the rest", report.Requests)
-	case replay.CodeInvalid, replay.CodeState:
+		return fmt.Errorf("interrupted: %d requests were compared%s", report.Requests, restOfCheck(report))
+	case replay.CodeInvalid:
+		return usagef("%w", err)
+	case replay.CodeState:
 		return err
-	default:
-		return kafkaError("of the requests, the results or the dead letters", err)
 	}
+	err = kafkaError("of the requests, the results or the dead letters", err)
+	if report.Requests == 0 {
+		return err
+	}
+	return fmt.Errorf("%d requests were compared%s: %w", report.Requests, restOfCheck(report), err)
+}
+
+func noneCompared(r replay.CheckReport) bool { return r.Requests > 0 && r.Requests == r.Unanswered }
+
+// restOfCheck says which flags take the rest.
+func restOfCheck(r replay.CheckReport) string {
+	var b strings.Builder
+	for _, p := range r.Partitions {
+		if p.Next < p.To {
+			fmt.Fprintf(&b, " --offsets %d=%d:%d", p.Partition, p.Next, p.To)
+		}
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "; the rest, with some of them again, is" + b.String()
 }
 
 var reasonTexts = map[replay.Reason]string{
@@ -100,8 +128,14 @@ func (f replayFlags) printCheck(out io.Writer, r replay.CheckReport) error {
 		line("         %6d %s", r.Reasons[reason], reasonTexts[reason])
 	}
 	line("  %6d without an answer", r.Unanswered)
+	if r.AnotherGroup > 0 {
+		line("         %6d are answered by another group: --group?", r.AnotherGroup)
+	}
 	if r.Unreadable > 0 {
 		line("  %6d results that this release can't read", r.Unreadable)
+	}
+	if noneCompared(r) {
+		line("nothing could be compared")
 	}
 	for i, d := range r.Differences {
 		if i == shownRefusals {

@@ -52,8 +52,12 @@ func (f replayFlags) text(r replay.Report) string {
 	default:
 		line("%d records written to %s by run %s", r.Written, f.into, r.Run)
 	}
-	if r.Refused > 0 {
-		line("%d records refused by %s for good, and left out:", r.Refused, f.into)
+	switch {
+	case r.Refused == 0:
+	case len(r.Refusals) == 0:
+		line("%d records refused by %s for good, and left out by runs before this one", r.Refused, f.into)
+	default:
+		line("%d records refused by %s for good, and left out; this run met:", r.Refused, f.into)
 	}
 	for i, place := range r.Refusals {
 		if i == shownRefusals {

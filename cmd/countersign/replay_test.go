@@ -96,7 +96,7 @@ func TestReplayEndsWellOnCtrlC(t *testing.T) {
 func TestReplayRefuses(t *testing.T) {
 	newBroker(t)
 	own := filepath.Join(t.TempDir(), "own.yaml")
-	if err := os.WriteFile(own, []byte("kafka:\n  topics: {results: own.results, requests: own.requests}\n"), 0o600); err != nil {
+	if err := os.WriteFile(own, []byte("kafka:\n  group: own.group\n  topics: {results: own.results, requests: own.requests}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
@@ -126,11 +126,55 @@ func TestReplayRefuses(t *testing.T) {
 		"rate":         {[]string{"--into", "x", "--rate", "-1"}, exitUsage, "--rate can't be negative"},
 		"arguments":    {[]string{"all"}, exitUsage, "takes no arguments"},
 		"topic":        {[]string{"--into", "x", "--results-topic", "not.there"}, exitFailed, "there is no topic"},
-		"beyond":       {[]string{"--into", "x", "--offsets", "0=0:5"}, exitFailed, "ends at offset 0"},
+		"beyond":       {[]string{"--into", "x", "--offsets", "0=0:5"}, exitUsage, "ends at offset 0"},
+		"dry, beyond":  {[]string{"--into", "x", "--offsets", "0=0:5", "-n"}, exitUsage, "ends at offset 0"},
+		"its group":    {[]string{"--into", "x", "--group", "countersign"}, exitUsage, "the group countersign is a connector's"},
+		"own group":    {[]string{"--into", "x", "--group", "own.group", "--config", own}, exitUsage, "the group own.group is a connector's"},
+		"not own":      {[]string{"--into", "x", "--group", "countersign", "--config", own}, exitUsage, "the group countersign is a connector's"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cli(t, "", append([]string{"replay"}, c.args...)...).want(t, c.code).says(t, c.says)
 		})
+	}
+}
+
+// What a topic says by its settings, or the results by their requests, is wrong usage,
+// too: nothing was done.
+func TestReplayRefusesTargets(t *testing.T) {
+	p := newProducer(t)
+	p.results("a", "b")
+	must := func(specs ...kafka.TopicSpec) {
+		if err := p.client.EnsureTopics(t.Context(), specs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(
+		kafka.TopicSpec{Name: "compacted", Partitions: 2, Configs: map[string]string{"cleanup.policy": "compact"}},
+		kafka.TopicSpec{Name: "append", Partitions: 2, Configs: map[string]string{"message.timestamp.type": "LogAppendTime"}},
+		kafka.TopicSpec{Name: "short", Partitions: 2, Configs: map[string]string{"retention.ms": "3600000"}},
+		kafka.TopicSpec{Name: "diff.requests", Partitions: 2, Configs: map[string]string{"retention.ms": "-1"}},
+		kafka.TopicSpec{Name: "diff.results", Partitions: 2},
+	)
+	value := strings.ReplaceAll(string(resultEvent(t, "x", schemas.OutcomeSucceeded)), requestsTopic, "diff.requests")
+	p.produce(kafka.Message{Topic: "diff.results", Value: []byte(value), Timestamp: someTime})
+	for name, c := range map[string]struct {
+		args []string
+		says string
+	}{
+		"compacted": {[]string{"--into", "compacted"}, "compacted is compacted"},
+		"append":    {[]string{"--into", "append"}, "LogAppendTime"},
+		"short":     {[]string{"--into", "short"}, "Set retention.ms=-1"},
+		"requests":  {[]string{"--results-topic", "diff.results", "--into", "diff.requests"}, "diff.requests is a live topic"},
+	} {
+		for _, dry := range []string{"--dry-run=false", "--dry-run"} {
+			e := cli(t, "", append([]string{"replay", dry}, c.args...)...).want(t, exitUsage)
+			if e.says(t, c.says); e.out != "" {
+				t.Errorf("%s: it says it did %s", name, e.out)
+			}
+		}
+		if n := len(p.in(c.args[len(c.args)-1])); n != 0 {
+			t.Errorf("%s: %d records", name, n)
+		}
 	}
 }
 
@@ -165,6 +209,30 @@ func TestMeter(t *testing.T) {
 		renew + "40 of 200 offsets, waiting: away" + renew + "60 of 200 offsets, waiting: away" +
 		renew + "[#########---------------] 80 of 200 offsets, 40 %" +
 		renew + "[############------------] 100 of 200 offsets, 50 %, 2.0 a second, about 50s left\n"
+	if got := terminal.String(); got != want {
+		t.Errorf("%q", got)
+	}
+}
+
+// What is counted may turn to something else, which begins anew.
+func TestMeterTurns(t *testing.T) {
+	var lines, terminal strings.Builder
+	a, b := newMeter(&lines, "offsets"), newMeter(&terminal, "offsets")
+	b.terminal = true
+	for _, m := range []*meter{a, b} {
+		m.update(300, 300, nil)
+		for done := range int64(3) {
+			m.turn("challenges")
+			m.update(done, 2, nil)
+		}
+		m.end()
+	}
+	if got := lines.String(); got != "300 of 300 offsets, 100 %\n0 of 2 challenges, 0 %\n2 of 2 challenges, 100 %\n" {
+		t.Errorf("%q", got)
+	}
+	const renew = "\r\x1b[K"
+	want := renew + "[########################] 300 of 300 offsets, 100 %\n" + renew + "[------------------------] 0 of 2 challenges, 0 %" +
+		renew + "[############------------] 1 of 2 challenges, 50 %" + renew + "[########################] 2 of 2 challenges, 100 %\n"
 	if got := terminal.String(); got != want {
 		t.Errorf("%q", got)
 	}
@@ -219,6 +287,10 @@ func TestReplayCheck(t *testing.T) {
 		"       1 can't be replayed\n", "              1 the call did not end", "       1 without an answer\n",
 		"challenge.requests/0@1 r: failed (unavailable) for 403/60318, today rejected (rejected) for 403/60318\n")
 	cli(t, "", "replay", "--check", "--offsets", "0=0:1").want(t, exitOK).says(t, "1 requests", "0 differ")
+	cli(t, "", "replay", "--check", "--offsets", "0=3:4").want(t, exitFailed).says(t, "1 without an answer", "nothing could be compared\n")
+	cli(t, "", "replay", "--check", "--offsets", "0=0:1", "--group", "other").want(t, exitFailed).says(t,
+		"       1 without an answer\n              1 are answered by another group: --group?\nnothing could be compared\n")
+	cli(t, "", "replay", "--check", "--offsets", "0=0:1", "--group", "other", "--json").want(t, exitFailed).says(t, `"another_group":1`)
 	e := cli(t, "", "replay", "--check", "--json").want(t, exitFailed)
 	var report replay.CheckReport
 	if err := json.Unmarshal([]byte(e.out), &report); err != nil || report.Differs != 1 || len(report.Differences) != 1 || report.What[replay.WhatForm] != 0 {
@@ -234,4 +306,29 @@ func TestReplayCheck(t *testing.T) {
 		cli(t, "", append([]string{"replay"}, args...)...).want(t, exitUsage).says(t, name)
 	}
 	cli(t, "", "replay", "--check", "--requests-topic", "absent").want(t, exitFailed).says(t, "there is no topic")
+}
+
+// The rest of a check is said as flags, also where brokers end it.
+func TestReplayCheckSaysTheRest(t *testing.T) {
+	part := func(partition int, from, next, to int64) replay.PartitionReport {
+		return replay.PartitionReport{Span: replay.Span{Partition: partition, From: from, To: to}, Next: next}
+	}
+	some := replay.CheckReport{Requests: 7, Same: 7, Partitions: []replay.PartitionReport{part(0, 0, 4, 9), part(2, 5, 5, 5), part(11, 3, 6, 6), part(12, 0, 0, 1)}}
+	interrupted := &replay.Error{Code: replay.CodeInterrupted, Err: errors.New("x")}
+	lost := &replay.Error{Code: replay.CodeKafka, Err: &kafka.Error{Code: kafka.CodeUnavailable, Op: "fetch", Err: errors.New("x")}}
+	const rest = "7 requests were compared; the rest, with some of them again, is --offsets 0=4:9 --offsets 12=0:1"
+	for name, c := range map[string]struct {
+		report replay.CheckReport
+		err    error
+		says   string
+	}{
+		"interrupted":         {some, interrupted, "interrupted: " + rest},
+		"before it began":     {replay.CheckReport{}, interrupted, "interrupted: 0 requests were compared"},
+		"lost":                {some, lost, rest + ": "},
+		"lost from the start": {replay.CheckReport{}, lost, ""},
+	} {
+		if err := endOfCheck(c.report, c.err); err == nil || !strings.HasPrefix(err.Error(), c.says) || c.err == interrupted && err.Error() != c.says { //nolint:errorlint // made by us
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 }

@@ -58,8 +58,6 @@ type Comparison struct {
 	// report's order. Their texts name fields and statuses and no other values.
 	Findings []Finding
 	ByKind   map[Kind]int64 // exact where the list is cut
-	// Failures are the reasons why challenges were not compared, with their numbers.
-	Failures map[string]int64
 }
 
 const (
@@ -101,7 +99,7 @@ func (c CompareConfig) check() error {
 // failed, and else what recorded yielded. Beside the last three the Comparison
 // holds what was compared.
 func Compare(ctx context.Context, cfg CompareConfig, recorded iter.Seq2[Recorded, error]) (Comparison, error) {
-	out := Comparison{API: API{Budget: cfg.Budget, Moves: map[string]int64{}}, Findings: []Finding{}, ByKind: map[Kind]int64{}, Failures: map[string]int64{}}
+	out := Comparison{API: API{Budget: cfg.Budget, Failures: map[string]int64{}, Moves: map[string]int64{}}, Findings: []Finding{}, ByKind: map[Kind]int64{}}
 	if err := cfg.check(); err != nil {
 		return out, err
 	}
@@ -250,7 +248,7 @@ func (c *comparer) failed(why string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.out.API.Failed++
-	c.out.Failures[why]++
+	c.out.API.Failures[why]++
 }
 
 // finish puts the findings in order and cuts them.

@@ -350,7 +350,7 @@ func TestCompareRepeats(t *testing.T) {
 		}
 		out, err := w.compare(CompareConfig{}, rec, other)
 		wantCode(t, err, CodeAPI)
-		if out.API.Failed != 2 || out.API.Calls != 2*fetchTries || out.API.Compared != 0 || len(out.Failures) != 1 {
+		if out.API.Failed != 2 || out.API.Calls != 2*fetchTries || out.API.Compared != 0 || len(out.API.Failures) != 1 {
 			t.Errorf("%+v", out)
 		}
 	})
@@ -422,8 +422,8 @@ func TestCompareAccounts(t *testing.T) {
 		two.Account, three.Account, four.Account = "absent", "bad", "bad"
 		out, err := w.compare(CompareConfig{Accounts: map[string]Challenges{"": w.client, "bad": bad}}, one, two, three, four)
 		wantCode(t, err, CodeAPI)
-		if out.API.Compared != 1 || out.API.Failed != 3 || out.Failures[`account "absent" is not configured`] != 1 ||
-			out.Failures[`the credentials of account "bad" are refused`] != 2 {
+		if out.API.Compared != 1 || out.API.Failed != 3 || out.API.Failures[`account "absent" is not configured`] != 1 ||
+			out.API.Failures[`the credentials of account "bad" are refused`] != 2 {
 			t.Errorf("%+v", out)
 		}
 		w.sent = map[string]int{}

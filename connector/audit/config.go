@@ -81,6 +81,9 @@ type pins struct {
 // Progress is how far an audit is.
 type Progress struct {
 	Done, Total int64 // offsets
+	// Comparing: all offsets are read, and Done and Total are challenges that are
+	// compared with the API.
+	Comparing bool
 	// Waiting is why nothing goes on at the moment; nil: it does.
 	Waiting error
 }

@@ -18,6 +18,10 @@ func (r *Report) check() error {
 			if err := s.check(fmt.Sprintf("%s[%d]", list.path, i)); err != nil {
 				return err
 			}
+			// What is gone of one partition may be in several pieces.
+			if i > 0 && list.path != "window.gone" && s.Partition <= list.spans[i-1].Partition {
+				return invalid("%s[%d].partition must be above the one before it", list.path, i)
+			}
 		}
 	}
 	if r.Covered.Algorithm != DigestAlgorithm {

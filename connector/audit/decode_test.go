@@ -86,6 +86,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{`"not_after": 300`, `"not_after": -1`, "window.not_after must be", false},
 		{`"not_after": 300`, `"not_after": 1e300`, "window.not_after must be", false},
 		{`"from": "2026-03-04T09:00:00Z"`, `"from": "2026-03-04 09:00"`, "window.from must be a time", false},
+		{`"partition": 1`, `"partition": 0`, "window.requests[1].partition must be above", true},
 		{`"from": 18200`, `"from": 99999`, "window.requests[0].to is below", true},
 		{`"algorithm": "countersign`, `"algorithm": "else`, "covered.algorithm", false},
 		{`"root": "`, `"root": "00`, "covered.root: a hash has 64 hexadecimal digits", false},

@@ -115,7 +115,8 @@ type answered struct {
 	operation schemas.Operation
 	outcome   schemas.Outcome // empty: a dead letter
 	class     schemas.Class   // empty: none
-	page      *schemas.Page
+	page      *schemas.Page   // nil: it is in one piece
+	refused   bool            // it stands in for that page, which the brokers refused
 	attempts  int
 	completed int64
 	sid       uint64 // hash of the SID of a challenge that a create made; 0: it is none
@@ -123,8 +124,8 @@ type answered struct {
 	requestID string
 }
 
-// resultFact is what an audit keeps of a result.
-func resultFact(r *schemas.Result) answered {
+// resultFact is what an audit keeps of a result, whose id is that of a page.
+func resultFact(r *schemas.Result, page int) answered {
 	a := answered{
 		partition: r.Request.Partition, offset: r.Request.Offset, asked: r.Request.Timestamp.UnixMilli(),
 		operation: r.Operation, outcome: r.Outcome, page: r.Page, attempts: r.Attempts, completed: r.Times.Completed.UnixMilli(),
@@ -140,6 +141,9 @@ func resultFact(r *schemas.Result) answered {
 	if r.Error != nil {
 		a.class, code, status = r.Error.Class, r.Error.Code, r.Error.Status
 	}
+	if r.Page == nil && r.Operation == schemas.OperationList && a.class == schemas.ClassTooLarge {
+		a.page, a.refused = &schemas.Page{Index: page}, true
+	}
 	switch {
 	case r.Outcome == schemas.OutcomeFailed && a.class != schemas.ClassTooLarge:
 		// A list that is too large to publish has failed, and nothing is set aside.
@@ -151,18 +155,10 @@ func resultFact(r *schemas.Result) answered {
 	if r.Operation == schemas.OperationCreate && (r.Outcome == schemas.OutcomeSucceeded || r.Outcome == schemas.OutcomeAdopted) && a.rawSID != "" {
 		a.sid = short(a.rawSID)
 	}
-	a.essence = essenceOf(r.Outcome, a.rawSID, a.class, code, status)
+	// What it says, so that two of one request can be compared.
+	a.essence = uint32(short(string(r.Outcome), a.rawSID, string(a.class), strconv.Itoa(code), strconv.Itoa(status)))
 	return a
 }
-
-// essenceOf is what a result says, so that two of one request can be compared.
-func essenceOf(outcome schemas.Outcome, sid string, class schemas.Class, code, status int) uint32 {
-	return uint32(short(string(outcome), sid, string(class), strconv.Itoa(code), strconv.Itoa(status)))
-}
-
-// tooLarge is the essence of a list's result that says that it can't be published:
-// records of it that the brokers took before may stand beside it.
-var tooLarge = essenceOf(schemas.OutcomeFailed, "", schemas.ClassTooLarge, 0, 0)
 
 // challengeSID is the SID of the challenge that a result holds, or of the one that
 // a duplicate points to; empty: none.

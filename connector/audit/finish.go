@@ -25,18 +25,21 @@ func (j *join) report(ctx context.Context) (*Report, error) {
 	}
 	if l.TooMany {
 		// One finding stands for all further answers of a request; the rest counts.
+		rest := l.MoreN
 		for _, lists := range l.Tables {
 			lists.each(func(_ int64, bits uint8, _ *chunk, _ int) {
 				if bits&sawMore != 0 && bits&sawRequest != 0 {
-					l.MoreN--
+					rest--
 				}
 			})
 		}
-		l.Found.N[KindDuplicate] += max(l.MoreN, 0)
+		l.Found.N[KindDuplicate] += max(rest, 0)
 	}
 	j.gaps()
 	closed := j.open()
-	j.placeStrays()
+	if err := j.placeStrays(ctx); err != nil {
+		return nil, err
+	}
 	r := &Report{Version: ReportVersion, Tool: j.cfg.Tool, Covered: digest(j.trees()), Series: l.Course.series(), Findings: []Finding{}}
 	r.Window = j.window(closed)
 	r.Latency = latency(l.Times)
@@ -55,6 +58,9 @@ func (j *join) report(ctx context.Context) (*Report, error) {
 		listed, left := l.Found.end(kind)
 		l.Counts.ByKind[kind] = l.Found.N[kind]
 		l.Counts.FindingsLeftOut += left
+		if err := j.placeLetters(ctx, listed); err != nil {
+			return nil, err
+		}
 		for _, p := range listed {
 			f, err := lookup.finding(ctx, kind, p)
 			if err != nil {
@@ -116,29 +122,6 @@ func latency[K ~string](times map[K]*histogram) Latency {
 	return out
 }
 
-// weigh compares those answers with their requests that came when not much was left
-// of these: they are read once more.
-func (j *join) weigh(ctx context.Context) error {
-	for _, at := range slices.SortedFunc(maps.Keys(j.ledger.Later), where.compare) {
-		rec, err := j.recordAt(ctx, j.cfg.Topics.Requests, at.Partition, at.Offset)
-		if err != nil {
-			return err
-		}
-		if rec == nil {
-			continue
-		}
-		req := requestFact(rec, j.cfg.NotAfter)
-		for _, f := range j.ledger.Later[at] {
-			j.match(at, req, f)
-		}
-	}
-	return nil
-}
-
-func (w where) compare(other where) int {
-	return cmp.Or(cmp.Compare(w.Partition, other.Partition), cmp.Compare(w.Offset, other.Offset))
-}
-
 // recordAt is the data record at an offset; nil: there is none, or none any more.
 func (j *join) recordAt(ctx context.Context, topic string, partition int, offset int64) (*kafka.Record, error) {
 	j.deciding()
@@ -158,18 +141,24 @@ func (j *join) settle(partition int) {
 			// Its request was there.
 		case bits&sawRequest == 0:
 			j.settleOrphan(at, bits, c, i)
-		case bits&(sawAnswer|sawPages) == 0 && offset >= frontier:
-			l.Counts.Waiting++
-		case bits&(sawAnswer|sawPages) == 0 && j.mayBeGone(at):
-			unknown++
-			gone.To = offset + 1
-			if gone.From < 0 {
-				gone.From = offset
-			}
-		case bits&(sawAnswer|sawPages) == 0:
-			l.Found.add(KindMissing, proto{Detail: DetailNoAnswer, Partition: partition, Offset: offset})
 		default:
-			j.settleAnswered(at, bits, c, i)
+			once, lacks := j.settleAnswered(at, bits, c, i)
+			switch {
+			case lacks.Detail == "" && once:
+				l.Counts.AnsweredOnce++
+			case lacks.Detail == "":
+			case offset >= frontier:
+				l.Counts.Waiting++
+			case j.mayBeGone(at, lacks.Detail):
+				unknown++
+				gone.To = offset + 1
+				if gone.From < 0 {
+					gone.From = offset
+				}
+			default:
+				lacks.Partition, lacks.Offset = partition, offset
+				l.Found.add(KindMissing, lacks)
+			}
 		}
 	})
 	if unknown > 0 {
@@ -178,12 +167,18 @@ func (j *join) settle(partition int) {
 	}
 }
 
-// mayBeGone reports whether what answers a request that still waits for it may have
-// stood before the start of its log. The clock that stamps answers may be behind
-// that of the requests.
-func (j *join) mayBeGone(at where) bool {
-	held := j.ledger.Held
+// mayBeGone reports whether what a request lacks may have stood before the start of
+// its log. The clock that stamps answers may be behind that of the requests.
+func (j *join) mayBeGone(at where, lacks Detail) bool {
 	req, there := j.ledger.Tables[at.Partition].request(at.Offset)
+	held := j.ledger.Held[results]
+	switch {
+	case lacks == DetailNoDeadLetter:
+		held = j.ledger.Held[letters]
+	case lacks == DetailNoAnswer && req.Is&isUnreadable != 0:
+		// What can be read always gets a result; of the rest a dead letter is enough.
+		held = max(held, j.ledger.Held[letters])
+	}
 	return there && held > minStamp && int64(req.At) < held+j.cfg.Skew.Milliseconds()
 }
 
@@ -205,9 +200,14 @@ func (j *join) settleOrphan(at where, bits uint8, c *chunk, i int) {
 	}
 }
 
-func (j *join) settleAnswered(at where, bits uint8, c *chunk, i int) {
+// settleAnswered reports what is wrong with a request's answers, and returns whether
+// nothing is and what is missing, if anything.
+func (j *join) settleAnswered(at where, bits uint8, c *chunk, i int) (once bool, lacks proto) {
 	l := j.ledger
-	once := true
+	if bits&(sawAnswer|sawPages) == 0 {
+		return true, proto{Detail: DetailNoAnswer}
+	}
+	once = true
 	found := func(kind Kind, p proto) {
 		p.Partition, p.Offset = at.Partition, at.Offset
 		l.Found.add(kind, p)
@@ -220,26 +220,23 @@ func (j *join) settleAnswered(at where, bits uint8, c *chunk, i int) {
 	case several:
 		again(l.answersOf(at, c, i), found)
 	}
-	if bits&sawPages != 0 {
-		several = true
-		j.settleList(at, bits, c, i, found)
-	}
 	first := []uint64{c.At[i]}
+	if bits&sawPages != 0 {
+		lacks = j.settleList(at, bits, c, i, found)
+		several = several || bits&sawAnswer != 0
+		first = []uint64{l.Lists[at].all()[0].At}
+	}
 	switch {
 	case several: // what the dead letter is of can't be told
 	case bits&sawFailed != 0 && bits&sawLetter == 0:
-		if !j.mayBeGone(at) {
-			found(KindMissing, proto{Detail: DetailNoDeadLetter, At: first})
-		}
+		lacks = proto{Detail: DetailNoDeadLetter, At: first}
 	case bits&sawFailed == 0 && bits&sawLetter != 0:
 		found(KindConflicting, proto{Detail: DetailLetterUnfailed, At: first})
 	}
 	if n := l.Letters[at]; n > 0 {
 		found(KindDuplicate, proto{Detail: DetailLetterTwice, Count: n})
 	}
-	if once {
-		l.Counts.AnsweredOnce++
-	}
+	return once, lacks
 }
 
 // again reports every answer behind the first.
@@ -253,8 +250,8 @@ func again(all []further, found func(Kind, proto)) {
 	}
 }
 
-// settleList decides on a list in several records.
-func (j *join) settleList(at where, bits uint8, c *chunk, i int, found func(Kind, proto)) {
+// settleList decides on a list in several records, and returns what it lacks.
+func (j *join) settleList(at where, bits uint8, c *chunk, i int, found func(Kind, proto)) (lacks proto) {
 	l := j.ledger
 	known := l.Lists[at]
 	for _, index := range slices.Sorted(maps.Keys(known.Pages)) {
@@ -263,21 +260,27 @@ func (j *join) settleList(at where, bits uint8, c *chunk, i int, found func(Kind
 	}
 	all := known.all()
 	switch missing := known.missing(); {
-	case bits&sawAnswer != 0 && c.Essence[i] == tooLarge:
-		// The brokers refused one of its records, which is said in its place.
 	case bits&sawAnswer != 0:
-		found(KindConflicting, proto{Detail: DetailTwoAnswers, At: []uint64{all[0].At, l.answersOf(at, c, i)[0].At}})
-	case missing > 0 && !j.mayBeGone(at):
+		other := []uint64{all[0].At}
+		if bits&sawMore == 0 || !l.TooMany { // else it is chance which one is known
+			other = append(other, l.answersOf(at, c, i)[0].At)
+		}
+		found(KindConflicting, proto{Detail: DetailTwoAnswers, At: other})
+	case missing > 0:
 		places := make([]uint64, len(all))
 		for n, one := range all {
 			places[n] = one.At
 		}
-		found(KindMissing, proto{Detail: DetailNoPage, Count: missing, At: places})
+		lacks = proto{Detail: DetailNoPage, Count: missing, At: places}
 	}
+	return lacks
 }
 
 // missing is how many records a list lacks.
 func (l *list) missing() int64 {
+	if l.Refused {
+		return 0
+	}
 	if l.Last < 0 {
 		return 1
 	}
@@ -323,7 +326,7 @@ func (j *join) open() bool {
 
 // placeStrays reports what can be tied to the window by its time only: it was
 // written between the window's beginning and the last of its answers.
-func (j *join) placeStrays() {
+func (j *join) placeStrays(ctx context.Context) error {
 	l := j.ledger
 	from, until := l.First, max(l.Last, l.LastAnswer)
 	if !j.cfg.From.IsZero() {
@@ -338,9 +341,33 @@ func (j *join) placeStrays() {
 	if j.cfg.endless() {
 		until = maxStamp
 	}
-	for _, s := range l.Strays {
+	add := func(s *stray) {
 		if s.Detail == DetailOtherGroup || s.Stamp >= from && s.Stamp <= until {
 			l.Found.add(s.Kind, proto{Detail: s.Detail, Partition: -1, Offset: -1, At: []uint64{s.At}, Text: s.Text})
 		}
 	}
+	for i := range l.Strays {
+		add(&l.Strays[i])
+	}
+	if !l.ManyStrays {
+		return nil
+	}
+	reader := j.newReader()
+	for _, of := range []role{results, letters} {
+		// What is gone by now can't be shown to anybody.
+		_, err := j.again(ctx, of, func(number int, rec *kafka.Record) bool {
+			if reader.leftOut(rec) {
+				return true
+			}
+			if _, problem := reader.answer(of, rec, place(number, rec.Offset)); problem != nil {
+				problem.Stamp = stampOf(rec.Timestamp)
+				add(problem)
+			}
+			return true
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

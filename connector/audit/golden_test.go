@@ -166,7 +166,7 @@ func troubledReport() *Report {
 	c := &r.Counts
 	c.Waiting, c.FailedLetters, c.Unreadable, c.AnswersGone = 35, 14, 11, 3
 	c.Classes = map[string]int64{"rejected": 102, "invalid": 18, "expired": 96, "ambiguous": 61, "not_json": 9}
-	r.API = &API{Challenges: 2790, Compared: 2771, Calls: 2803, Budget: 5000, Failed: 19, Moves: map[string]int64{"pending to approved": 1204, "pending to expired": 311}}
+	r.API = &API{Challenges: 2790, Compared: 2771, Calls: 2803, Budget: 5000, Failed: 19, Deleted: 1200, Failures: map[string]int64{`account "shop_2" is not configured`: 12, "the API answered with status 500, code 0": 7}, Moves: map[string]int64{"pending to approved": 1204, "pending to expired": 311}}
 	for i := 24; i < 36; i++ { // an outage
 		n := int64(i-24) * 2
 		b := &r.Series.Buckets[i]

@@ -26,14 +26,19 @@ func (f further) compare(other further) int { return cmp.Compare(f.At, other.At)
 type list struct {
 	Pages map[int][]further // by index; more than one: it was published again
 	Last  int               // -1: not seen yet
+	// Refused: in place of a page there is one that says that the brokers refused it,
+	// but not whether it was the last.
+	Refused bool
 }
 
 // ledger is everything that an audit remembers between records. Its fields are
 // exported for a saved state.
 type ledger struct {
 	Tables map[int]*table // by partition of the requests
-	// Later are facts of answers that could not be compared with their request yet.
+	// Later are facts of answers behind the first whose request was not read yet, Owed
+	// the places of those of which it was, but is not remembered.
 	Later map[where][]fact
+	Owed  []uint64
 	// More are answers behind the first that came. Where they are too many, TooMany
 	// is set, and they are only counted.
 	More    map[where][]further
@@ -43,20 +48,22 @@ type ledger struct {
 	// Letters counts further dead letters beside one result.
 	Letters map[where]int64
 	Found   *collector
-	// Strays are decided on when the window's times are known.
-	Strays []stray
-	IDs    twins // of the requests of creates that made a challenge
-	SIDs   twins // of the challenges that creates made
-	Counts Counts
-	Course course
-	Times  map[schemas.Operation]*histogram
+	// Strays are decided on when the window's times are known. Where they are too many,
+	// ManyStrays is set, and they are read once more then.
+	Strays     []stray
+	ManyStrays bool
+	IDs        twins // of the requests of creates that made a challenge
+	SIDs       twins // of the challenges that creates made
+	Counts     Counts
+	Course     course
+	Times      map[schemas.Operation]*histogram
 	// First and Last are the requests' timestamps, LastAnswer the answers'.
 	First, Last, LastAnswer int64
 	// Data is the highest offset with a record, by partition.
 	Data map[int]int64
-	// Held is how late the logs of answers begin whose start may have been deleted:
-	// what answers an earlier request may be gone.
-	Held int64
+	// Held is how late the logs of results and of dead letters begin whose start may
+	// have been deleted: what answers an earlier request may be gone.
+	Held [letters + 1]int64
 	// Lost are the offsets that were to be read and are not there, by partition and
 	// in order: what answers a request that stood there is no orphan.
 	Lost map[int][]kafka.Range
@@ -67,13 +74,15 @@ const (
 	mostStrays = 200_000
 	mostTwins  = 100_000
 	mostMore   = 200_000
+	// mostWeighed are looked at once more at a time.
+	mostWeighed = 100_000
 )
 
 func newLedger(p *plan, most int) *ledger {
 	l := &ledger{
 		Tables: map[int]*table{}, Later: map[where][]fact{}, More: map[where][]further{}, Lists: map[where]*list{}, Letters: map[where]int64{},
 		Found: newCollector(most), Counts: newCounts(), Times: map[schemas.Operation]*histogram{},
-		First: maxStamp, Last: minStamp, LastAnswer: minStamp, Data: map[int]int64{}, Held: minStamp, Lost: map[int][]kafka.Range{},
+		First: maxStamp, Last: minStamp, LastAnswer: minStamp, Data: map[int]int64{}, Held: [...]int64{results: minStamp, letters: minStamp}, Lost: map[int][]kafka.Range{},
 	}
 	for _, s := range p.Requests {
 		l.Tables[s.Partition] = newTable(s.From, s.To)
@@ -124,14 +133,12 @@ func (j *join) answer(a answered) {
 		t.see(a.offset, l.page(at, a))
 	case c.Bits[i]&sawAnswer != 0:
 		j.weighed(at, a.fact, false)
-		if a.essence != c.Essence[i] {
-			j.twin(a, false)
-		}
+		j.twin(a)
 		l.more(at, further{a.At, a.essence})
 		t.see(a.offset, sawMore)
 	default:
 		j.weighed(at, a.fact, true)
-		j.twin(a, true)
+		j.twin(a)
 		c.At[i], c.Essence[i] = a.At, a.essence
 		saw := sawAnswer
 		if a.Is&isFailed != 0 {
@@ -155,8 +162,10 @@ func (j *join) weighed(at where, f fact, first bool) {
 		// There is none: it is an orphan.
 	case first && c.Bits[i]&sawRequest == 0:
 		c.Waits[i] = f
-	default:
+	case c.Bits[i]&sawRequest == 0:
 		l.Later[at] = append(l.Later[at], f)
+	default:
+		l.Owed = append(l.Owed, f.At)
 	}
 }
 
@@ -177,6 +186,7 @@ func (l *ledger) page(at where, a answered) uint8 {
 		known = &list{Pages: map[int][]further{}, Last: -1}
 		l.Lists[at] = known
 	}
+	known.Refused = known.Refused || a.refused
 	if a.page.Last {
 		known.Last = max(known.Last, a.page.Index)
 	}
@@ -187,14 +197,12 @@ func (l *ledger) page(at where, a answered) uint8 {
 	return sawPages | sawAllPages
 }
 
-// twin notes the challenge that a create made, and the id of the request if this is
-// its first answer.
-func (j *join) twin(a answered, first bool) {
-	if a.sid == 0 {
-		return
-	}
-	j.ledger.SIDs.add(a.sid)
-	if first {
+// twin notes the challenge that a create made, and the id of its request: with every
+// answer, because any of several may come first, with another id even. That these are
+// of one request is seen when they are read once more.
+func (j *join) twin(a answered) {
+	if a.sid != 0 {
+		j.ledger.SIDs.add(a.sid)
 		j.ledger.IDs.add(a.ID)
 	}
 }
@@ -225,7 +233,7 @@ func (j *join) count(a answered) {
 		return
 	}
 	l.Counts.Results++
-	if a.page != nil && a.page.Index > 0 {
+	if a.page != nil && a.page.Index > 0 && !a.refused {
 		return
 	}
 	l.Counts.Operations[cmp.Or(string(a.operation), "unreadable")]++
@@ -262,12 +270,15 @@ const bareOutcome = "dead_letter"
 // stray keeps what is decided on at the end.
 func (j *join) stray(s stray) {
 	l := j.ledger
-	if len(l.Strays) < mostStrays {
-		l.Strays = append(l.Strays, s)
-		return
+	if !j.cfg.From.IsZero() && s.Detail != DetailOtherGroup && s.Stamp < stampOf(j.cfg.From) {
+		return // it is known already that it stands before the window
 	}
-	// So much that cannot be read needs no time to be told apart by.
-	l.Found.add(s.Kind, proto{Detail: s.Detail, Partition: -1, Offset: -1, At: []uint64{s.At}, Text: s.Text})
+	if len(l.Strays) == mostStrays {
+		l.ManyStrays, l.Strays = true, nil
+	}
+	if !l.ManyStrays {
+		l.Strays = append(l.Strays, s)
+	}
 }
 
 // absent notes offsets without any record in a stream of requests.

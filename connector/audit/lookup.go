@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/countersign/countersign/connector/kafka"
@@ -29,6 +30,10 @@ func newMask(key secret.String) mask {
 	named := sha256.Sum256([]byte("countersign audit identity key\x00" + text))
 	return mask{key: []byte(text), name: hex.EncodeToString(named[:4])}
 }
+
+// IdentityKeyName is what reports that hash identities with a key say of it in
+// Window.IdentityKey. Empty stands for the key that everybody knows.
+func IdentityKeyName(key secret.String) string { return newMask(key).name }
 
 // of is the hash of an identity. The API looks identities up in either case.
 func (m mask) of(identity string) string {
@@ -63,6 +68,49 @@ func (l *lookup) finding(ctx context.Context, kind Kind, p proto) (Finding, erro
 	}
 	f.Text = sentence(f, p.Text)
 	return f, nil
+}
+
+// mostLetters of one request are named.
+const mostLetters = 10
+
+// placeLetters adds to findings about dead letters beside a result where these stand.
+// The dead letters are read once more for it: nearly all of them are in order, so that
+// their places are not remembered.
+func (j *join) placeLetters(ctx context.Context, listed []proto) error {
+	places := map[where][]uint64{}
+	ofLetters := func(p *proto) bool {
+		return p.Detail == DetailLetterTwice || p.Detail == DetailLetterUnfailed || p.Detail == DetailNoRequest && len(p.At) == 0
+	}
+	for i := range listed {
+		if p := &listed[i]; ofLetters(p) {
+			places[where{p.Partition, p.Offset}] = nil
+		}
+	}
+	if len(places) == 0 {
+		return nil
+	}
+	reader := j.newReader()
+	_, err := j.again(ctx, letters, func(number int, rec *kafka.Record) bool {
+		if reader.leftOut(rec) {
+			return true
+		}
+		at := place(number, rec.Offset)
+		a, problem := reader.answer(letters, rec, at)
+		if problem != nil || !a.beside {
+			return true
+		}
+		by := where{a.partition, a.offset}
+		if known, wanted := places[by]; wanted && len(known) < mostLetters {
+			places[by] = append(known, at)
+		}
+		return true
+	})
+	for i := range listed {
+		if p := &listed[i]; ofLetters(p) {
+			p.At = slices.Concat(p.At, places[where{p.Partition, p.Offset}])
+		}
+	}
+	return err
 }
 
 // request is what can be said of a request: by its record, or by an answer to it.
@@ -138,6 +186,9 @@ func sentence(f Finding, more string) string {
 	case DetailAnsweredTwice:
 		return "The answer at " + at(1) + " says again what the one at " + at(0) + " says."
 	case DetailLetterTwice:
+		if f.Count == 1 {
+			return "Beside the first dead letter there is 1 more."
+		}
 		return fmt.Sprintf("Beside the first dead letter there are %d more.", f.Count)
 	case DetailIDTwice:
 		return "A challenge was made for this request, and another for an earlier request with the same id: results at " + at(0) + " and " + at(1) + ". Beyond the ledger's horizon, or in two partitions, ids are not compared."
@@ -152,7 +203,11 @@ func sentence(f Finding, more string) string {
 	case DetailNotAnswerable:
 		return "The request breaks the contract, and the result at " + at(0) + " says that it was carried out."
 	case DetailLetterUnfailed:
-		return "A dead letter says that it failed; the result at " + at(0) + " does not."
+		letter := "A dead letter"
+		if len(f.Records) > 1 {
+			letter = "The dead letter at " + at(1)
+		}
+		return letter + " says that it failed; the result at " + at(0) + " does not."
 	case DetailSentLate:
 		return "By the answer at " + at(0) + ", its last call was sent behind its deadline."
 	case DetailNoRequest:
@@ -169,7 +224,13 @@ func sentence(f Finding, more string) string {
 	case DetailAbsent:
 		return fmt.Sprintf("At %s there is no record of any kind. Compaction or a deletion leaves such a gap.", counted(f.Count, "offset"))
 	case DetailAnswersGone:
-		return fmt.Sprintf("Of %s the answer may have been deleted with the start of the results' or dead letters' log.", counted(f.Count, "request"))
+		if len(f.Records) > 1 {
+			return fmt.Sprintf("While the audit ran, records from %s to %s were deleted, and with them what %s had to be compared with.", at(0), at(1), counted(f.Count, "answer"))
+		}
+		if f.Span == nil {
+			return fmt.Sprintf("While the audit ran, records were deleted that %s had to be compared with, or these themselves.", counted(f.Count, "answer"))
+		}
+		return fmt.Sprintf("Of %s the answer, or what belongs to it, may have been deleted with the start of the results' or dead letters' log.", counted(f.Count, "request"))
 	case DetailNotWorkedOff:
 		return fmt.Sprintf("The group has not committed offset %d and what follows.", f.Span.From)
 	case DetailNotEnded:

@@ -244,6 +244,9 @@ func (w *world) abort(topic string, partition int, value []byte) {
 	must(w.t, c.BeginTransaction())
 	must(w.t, c.ProduceSync(w.t.Context(), &kgo.Record{Topic: topic, Partition: int32(partition), Value: value, Timestamp: time.Now()}).FirstErr())
 	must(w.t, c.EndTransaction(w.t.Context(), kgo.TryAbort))
+	if w.next[topic] == nil {
+		w.next[topic] = map[int]int64{}
+	}
 	w.next[topic][partition] += 2
 }
 

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"maps"
+	"math"
 	"math/bits"
 	"slices"
 	"time"
@@ -21,8 +22,11 @@ type histogram struct {
 // steps is how finely a power of two is divided.
 const steps = 64
 
+// longest is as much as a Duration holds, 292 years.
+const longest = int64(math.MaxInt64 / time.Millisecond)
+
 func (h *histogram) add(ms int64) {
-	ms = max(ms, 0)
+	ms = min(max(ms, 0), longest)
 	i := cell(ms)
 	if i >= len(h.Counts) {
 		h.Counts = append(h.Counts, make([]int64, i+1-len(h.Counts))...)

@@ -69,6 +69,27 @@ func TestOrderOfStreams(t *testing.T) {
 			w.pages(l, 1, 0, 3)
 			w.pages(l, 0, 1, 2)
 		},
+		"a list refused in part and an answer in one piece": func(_ *testing.T, w *world) {
+			l := w.listed("listed")
+			w.pages(l, 1, 0, 1)
+			w.refused(l, 2, 1)
+			w.answer(0, l, rejected)
+			w.bury(l, true)
+		},
+		"an id called twice, once beside a failure": func(_ *testing.T, w *world) {
+			a := w.ask(0, "a")
+			w.answer(1, a)
+			w.answer(2, a, failed)
+			w.bury(a, true)
+			w.answer(0, w.ask(1, "a"))
+		},
+		"an id called twice, once beside another": func(_ *testing.T, w *world) {
+			a := w.ask(0, "a")
+			w.answer(1, a)
+			w.sids--
+			w.answer(2, a, func(r *schemas.Result) { r.RequestID = "b" })
+			w.answer(0, w.ask(1, "a"))
+		},
 		"two outcomes and a dead letter": func(_ *testing.T, w *world) {
 			a := w.ask(0, "a")
 			w.answer(1, a)
@@ -104,21 +125,53 @@ func (w *world) pages(l ask, partition, from, below int) {
 	}
 }
 
-// What the connector puts in place of a list's record that the brokers refuse is in
-// order, whichever record it is.
+// refused is written in place of a list's record that the brokers refuse.
+func (w *world) refused(l ask, partition, index int) {
+	w.t.Helper()
+	w.answer(partition, l, func(r *schemas.Result) {
+		r.ID, r.Outcome, r.Challenge = schemas.ResultID(group, l.at, index), schemas.OutcomeFailed, nil
+		r.Error = &schemas.Error{Class: schemas.ClassTooLarge, Message: "the broker refuses the result for its size"}
+	})
+}
+
+// What the connector puts in place of a list's records that the brokers refuse is in
+// order, whichever records they are; but each has one place.
 func TestLastResortOfAList(t *testing.T) {
-	for index := range 3 {
-		inBubble(t, func(t *testing.T, w *world) {
-			l := w.ask(0, "listed", func(r *schemas.Request) { r.Operation, r.Create, r.List = schemas.OperationList, nil, &schemas.List{} })
-			w.pages(l, 1, 0, index)
-			w.answer(2, l, func(r *schemas.Result) {
-				r.ID, r.Outcome, r.Challenge = schemas.ResultID(group, l.at, index), schemas.OutcomeFailed, nil
-				r.Error = &schemas.Error{Class: schemas.ClassTooLarge, Message: "the broker refuses the result for its size"}
+	for _, below := range []int{1, 2, 3} {
+		for index := range below {
+			inBubble(t, func(t *testing.T, w *world) {
+				l := w.listed("listed")
+				w.pages(l, 1, 0, index)
+				for i := index; i < below; i++ {
+					w.refused(l, 2, i)
+				}
+				w.pages(l, 1, below, 3)
+				w.worked()
+				r := w.audit(config())
+				want(t, r)
+				if r.Counts.AnsweredOnce != 1 {
+					t.Errorf("%+v", r.Counts)
+				}
+				w.refused(l, 0, index)
+				want(t, w.audit(config()), "duplicate answered_twice: 0@0 listed results/0@0 results/2@0")
 			})
-			w.worked()
-			want(t, w.audit(config()))
-		})
+		}
 	}
+}
+
+// A list's record cannot be there and be refused, and a list that was refused has no
+// dead letter.
+func TestLastResortBesideAnother(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		l := w.listed("listed")
+		w.pages(l, 1, 0, 3)
+		w.refused(l, 2, 1)
+		m := w.listed("buried")
+		w.refused(m, 2, 0)
+		w.bury(m, true)
+		w.worked()
+		want(t, inEveryOrder(t, w), "conflicting two_answers: 0@0 listed results/1@1 results/2@0", "conflicting letter_of_unfailed: 0@1 buried results/2@1 dead/0@0")
+	})
 }
 
 // A request whose value looks like what stands for one that was too large is known
@@ -160,14 +213,18 @@ func TestLateBehindExpiration(t *testing.T) {
 // A timestamp of another age spoils no report.
 func TestFarTimestamps(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
-		for _, year := range []int{1, 1969, 9000} {
+		for _, year := range []int{1, 1600, 1969, 9000} {
 			a := ask{req: schemas.Request{ID: fmt.Sprint(year), Operation: schemas.OperationCreate, ServiceSID: service, Identity: identity, Create: &schemas.Create{FactorSID: factor}}}
 			var err error
 			a.value, err = a.req.Encode()
 			must(t, err)
 			a.at = schemas.Coordinates{Topic: topics.Requests, Timestamp: time.Date(year, 1, 1, 0, 0, 0, 0, time.UTC)}
 			a.at.Offset = w.write(topics.Requests, 0, a.at.Timestamp, "", a.value)
-			w.answer(0, a)
+			w.answer(0, a, func(r *schemas.Result) {
+				if at := w.tick(); year == 1600 { // which is answered today
+					r.Times = schemas.Times{Received: at, Called: &at, Completed: at}
+				}
+			})
 		}
 		w.worked()
 		r := w.audit(config())
@@ -175,6 +232,9 @@ func TestFarTimestamps(t *testing.T) {
 		must(t, err)
 		if _, err := Decode(data); err != nil || len(r.Series.Buckets) > MaxBuckets {
 			t.Errorf("%d buckets, %v", len(r.Series.Buckets), err)
+		}
+		if most := time.Duration(r.Latency.All.Max); most < 292*365*24*time.Hour {
+			t.Errorf("the longest took %v", most)
 		}
 	})
 }

@@ -18,8 +18,9 @@ type plan struct {
 	// Behind: the results or dead letters of a partition are read from their log's
 	// start, before which there may have been more.
 	ResultsCut, LettersCut []bool
-	NotEnded               bool // the window's end is ahead
-	Partitions             int  // of the requests
+	AnswersFrom            time.Time // timestamp from which on answers are read; zero: from the start
+	NotEnded               bool      // the window's end is ahead
+	Partitions             int       // of the requests
 }
 
 func (p *plan) cut(r role, partition int) bool {
@@ -60,14 +61,13 @@ func newPlan(ctx context.Context, j *join, now time.Time) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	from, err := p.answersFrom(ctx, j)
-	if err != nil {
+	if p.AnswersFrom, err = p.answersFrom(ctx, j); err != nil {
 		return nil, err
 	}
-	if p.Results, p.ResultsCut, err = answerSpans(ctx, kc, cfg, cfg.Topics.Results, from); err != nil {
+	if p.Results, p.ResultsCut, err = answerSpans(ctx, kc, cfg, cfg.Topics.Results, p.AnswersFrom); err != nil {
 		return nil, err
 	}
-	if p.Letters, p.LettersCut, err = answerSpans(ctx, kc, cfg, cfg.Topics.DeadLetters, from); err != nil {
+	if p.Letters, p.LettersCut, err = answerSpans(ctx, kc, cfg, cfg.Topics.DeadLetters, p.AnswersFrom); err != nil {
 		return nil, err
 	}
 	if cfg.pins != nil {
@@ -129,30 +129,40 @@ func (p *plan) byPins(cfg Config, held []kafka.Range) error {
 
 func (p *plan) byTime(ctx context.Context, kc Cluster, cfg Config, held []kafka.Range) error {
 	for partition, log := range held {
-		span := OffsetSpan{Partition: partition, From: log.Start, To: log.End}
-		var err error
-		if !cfg.From.IsZero() {
-			if span.From, err = kc.OffsetAt(ctx, cfg.Topics.Requests, partition, cfg.From); err != nil {
-				return kafkaFailed(ctx, err)
-			}
+		span, beyond, err := timeSpan(ctx, kc, cfg, partition, log)
+		if err != nil {
+			return kafkaFailed(ctx, err)
 		}
-		if !cfg.To.IsZero() {
-			if span.To, err = kc.OffsetAt(ctx, cfg.Topics.Requests, partition, cfg.To); err != nil {
-				return kafkaFailed(ctx, err)
-			}
-			// Records of the window came meanwhile, and may not even be committed.
-			p.NotEnded = p.NotEnded || span.To > log.End
-		}
-		// By timestamps out of order the end may be before the beginning, and what is
-		// not committed yet is behind the log's end for who reads committed records.
-		span.From = max(span.From, log.Start)
-		span.To = max(span.From, min(span.To, log.End))
+		// Records of the window came meanwhile, and may not even be committed.
+		p.NotEnded = p.NotEnded || beyond
 		if span.From == log.Start && log.Start > 0 {
 			p.Gone = append(p.Gone, OffsetSpan{Partition: partition, From: 0, To: log.Start})
 		}
 		p.Requests = append(p.Requests, span)
 	}
 	return nil
+}
+
+// timeSpan is what a window by time is of one partition, as far as its log goes;
+// beyond: the window goes on behind it.
+func timeSpan(ctx context.Context, kc Cluster, cfg Config, partition int, log kafka.Range) (span OffsetSpan, beyond bool, err error) {
+	span = OffsetSpan{Partition: partition, From: log.Start, To: log.End}
+	if !cfg.From.IsZero() {
+		if span.From, err = kc.OffsetAt(ctx, cfg.Topics.Requests, partition, cfg.From); err != nil {
+			return span, false, err
+		}
+	}
+	if !cfg.To.IsZero() {
+		if span.To, err = kc.OffsetAt(ctx, cfg.Topics.Requests, partition, cfg.To); err != nil {
+			return span, false, err
+		}
+		beyond = span.To > log.End
+	}
+	// By timestamps out of order the end may be before the beginning, and what is
+	// not committed yet is behind the log's end for who reads committed records.
+	span.From = max(span.From, log.Start)
+	span.To = max(span.From, min(span.To, log.End))
+	return span, beyond, nil
 }
 
 // answersFrom is from which timestamp on answers are read; zero: from the start.
@@ -178,6 +188,25 @@ func (p *plan) answersFrom(ctx context.Context, j *join) (time.Time, error) {
 		return time.Time{}, nil
 	}
 	return earliest.Add(-cfg.Skew), nil
+}
+
+// reachBack has answers read from an earlier timestamp on, to where they end.
+func (p *plan) reachBack(ctx context.Context, kc Cluster, cfg Config, from time.Time) error {
+	if from.UnixMilli() <= 0 {
+		from = time.Time{}
+	}
+	cfg.AnswersUntil = time.Time{} // the ends stay as they are
+	results, resultsCut, err := answerSpans(ctx, kc, cfg, cfg.Topics.Results, from)
+	if err != nil {
+		return err
+	}
+	letters, lettersCut, err := answerSpans(ctx, kc, cfg, cfg.Topics.DeadLetters, from)
+	if err != nil {
+		return err
+	}
+	p.AnswersFrom, p.ResultsCut, p.LettersCut = from, resultsCut, lettersCut
+	p.Results, p.Letters = shorten(results, p.Results), shorten(letters, p.Letters)
+	return nil
 }
 
 // stableRanges is what a topic's partitions hold when every transaction has ended that

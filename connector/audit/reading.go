@@ -126,18 +126,23 @@ func (p *pages) fetch(ctx context.Context) (got kafka.Fetched, more bool, err er
 
 // held is what the log holds now.
 func (p *pages) held(ctx context.Context) (kafka.Range, error) {
-	var held []kafka.Range
-	err := p.join.patiently(ctx, func() (err error) {
-		held, err = p.join.cluster.Ranges(ctx, p.topic)
-		return err
-	})
+	held, err := p.join.ranges(ctx, p.topic)
 	if err != nil {
-		return kafka.Range{}, kafkaFailed(ctx, err)
+		return kafka.Range{}, err
 	}
 	if p.span.Partition >= len(held) {
 		return kafka.Range{}, nil
 	}
 	return held[p.span.Partition], nil
+}
+
+// ranges is what a topic's logs hold now. Brokers that are away are waited for.
+func (j *join) ranges(ctx context.Context, topic string) (held []kafka.Range, err error) {
+	err = j.patiently(ctx, func() (err error) {
+		held, err = j.cluster.Ranges(ctx, topic)
+		return err
+	})
+	return held, kafkaFailed(ctx, err)
 }
 
 // firstRecord is the first data record of a span; nil: there is none any more.

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -77,9 +78,93 @@ func TestAnswersDeletedBySlowClock(t *testing.T) {
 		w.worked()
 		cfg := config()
 		cfg.Skew = 6 * time.Second
-		want(t, w.audit(cfg), "gap answers_retention: 0@0-1")
+		want(t, w.audit(cfg), "missing no_dead_letter: 0@1 unburied results/1@0", "gap answers_retention: 0@0-1")
 		cfg.Skew = time.Second
 		want(t, w.audit(cfg), "missing no_answer: 0@0 a", "missing no_dead_letter: 0@1 unburied results/1@0")
+	})
+}
+
+// listed asks for a list.
+func (w *world) listed(id string) ask {
+	return w.ask(0, id, func(r *schemas.Request) { r.Operation, r.Create, r.List = schemas.OperationList, nil, &schemas.List{} })
+}
+
+// What of an answer retention may have taken is neither missing nor there: of a failure
+// the dead letter, of a list a record, each with the start of its own log.
+func TestPartOfAnAnswerDeleted(t *testing.T) {
+	for topic, lines := range map[string][]string{
+		topics.DeadLetters: {"missing no_answer: 0@2 lost", "missing no_page: 0@1 listed results/1@1 results/1@2", "gap answers_retention: 0@0-4"},
+		topics.Results:     {"missing no_dead_letter: 0@0 unburied results/1@0", "gap answers_retention: 0@1-4"},
+	} {
+		inBubble(t, func(t *testing.T, w *world) {
+			w.answer(1, w.ask(0, "unburied"), failed)
+			w.pages(w.listed("listed"), 1, 0, 2)
+			w.ask(0, "lost")
+			w.askRaw(0, ask{value: []byte("no json")})
+			w.bury(w.askRaw(1, ask{value: []byte("no json")}), false)
+			w.answer(2, w.ask(1, "last"))
+			w.worked()
+			if topic == topics.Results {
+				w.forget(topic, 2, 1)
+			} else {
+				w.forget(topic, 0, 1)
+			}
+			cfg := config()
+			cfg.Offsets = []OffsetSpan{{0, 0, 4}}
+			r := w.audit(cfg)
+			slices.Sort(lines)
+			got := shown(r)
+			slices.Sort(got)
+			if !slices.Equal(got, lines) {
+				t.Errorf("%s: found %q, want %q", topic, got, lines)
+			}
+			gone := int64(2)
+			if topic == topics.Results {
+				gone = 3
+			}
+			if c := r.Counts; c.AnswersGone != gone || c.AnsweredOnce != 0 || r.Clean() {
+				t.Errorf("%s: %+v", topic, c)
+			}
+		})
+	}
+}
+
+// What has not been worked off yet may still be on its way, be it a part of an answer.
+func TestPartOfAnAnswerOnItsWay(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.answer(1, w.ask(0, "unburied"), failed)
+		w.pages(w.listed("listed"), 1, 0, 2)
+		w.work(0, 0)
+		r := w.audit(config())
+		want(t, r, "open_window not_worked_off: 0@0-2")
+		if c := r.Counts; c.Waiting != 2 || c.AnsweredOnce != 0 {
+			t.Errorf("%+v", c)
+		}
+		w.worked()
+		want(t, w.audit(config()), "missing no_dead_letter: 0@0 unburied results/1@0", "missing no_page: 0@1 listed results/1@1 results/1@2")
+	})
+}
+
+// A dead letter that answers nothing is named, and of very many the first.
+func TestPlacesOfDeadLetters(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		a := w.ask(0, "a")
+		w.answer(0, a, failed)
+		for range mostLetters + 3 {
+			w.bury(a, true)
+		}
+		w.abort(topics.Requests, 0, a.value)
+		ghost := a
+		ghost.at.Offset = 1
+		w.bury(ghost, true)
+		w.answer(0, w.ask(0, "b"))
+		w.worked()
+		r := w.audit(config())
+		want(t, r, "duplicate dead_letter_twice: 0@0 a dead/0@0 dead/0@1 dead/0@2 dead/0@3 dead/0@4 dead/0@5 dead/0@6 dead/0@7 dead/0@8 dead/0@9",
+			"orphan no_such_request: 0@1 a dead/0@13")
+		if f := r.Findings[0]; f.Count != mostLetters+2 {
+			t.Errorf("%+v", f)
+		}
 	})
 }
 
@@ -148,8 +233,8 @@ func (f *forgetting) Cursor(topic string, partition int, from, end int64, most i
 func TestRetentionInSecondReading(t *testing.T) {
 	for below, line := range map[int64]string{
 		1: "duplicate id_called_twice: 0@2 same results/0@1 results/0@2",
-		2: "gap answers_retention: -",
-		3: "gap answers_retention: -",
+		2: "gap answers_retention: - results/0@0 results/0@1",
+		3: "gap answers_retention: - results/0@0 results/0@2",
 	} {
 		inBubble(t, func(t *testing.T, w *world) {
 			for _, id := range []string{"first", "same", "same", "last"} {
@@ -167,6 +252,42 @@ func TestRetentionInSecondReading(t *testing.T) {
 			must(t, err)
 			must(t, r.Text(io.Discard))
 			must(t, r.HTML(io.Discard))
+		})
+	}
+}
+
+// What retention takes before the results are read for the comparison with the API is
+// no secret: so many offsets are not compared.
+func TestRetentionBeforeTheComparison(t *testing.T) {
+	for below := range int64(4) {
+		inBubble(t, func(t *testing.T, w *world) {
+			api := word{records: map[string]json.RawMessage{}}
+			for n := range 3 {
+				w.answer(0, w.ask(0, fmt.Sprintf("r%d", n)))
+				api.records[sidOf(n+1)] = challengeOf(n+1, "pending")
+			}
+			w.worked()
+			cfg := config()
+			cfg.Compare = &CompareConfig{Accounts: map[string]Challenges{"": api}, Budget: 100}
+			var last Progress
+			cfg.Progress = func(p Progress) {
+				if last.Comparing && !p.Comparing {
+					t.Errorf("%+v behind %+v", p, last)
+				}
+				last = p
+			}
+			r, err := Run(t.Context(), &forgetting{Cluster: w.client, w: w, topic: topics.Results, below: below, left: 2}, cfg)
+			must(t, err)
+			want(t, r)
+			if r.API.Deleted != below || r.API.Compared != 3-below || r.API.Challenges != 3-below {
+				t.Errorf("below %d: %+v", below, r.API)
+			}
+			if said := strings.Contains(text(t, r), "offsets of results were deleted"); said != (below > 0) {
+				t.Errorf("below %d: said %t", below, said)
+			}
+			if below < 3 && last != (Progress{Done: 3 - below, Total: 3 - below, Comparing: true}) {
+				t.Errorf("below %d: the last progress is %+v", below, last)
+			}
 		})
 	}
 }

@@ -23,11 +23,16 @@ func (j *join) compare(ctx context.Context, r *Report) error {
 			return hide.of(identity)
 		}
 	}
-	compared, err := Compare(ctx, cfg, j.recorded(ctx))
+	if cfg.Progress == nil && j.cfg.Progress != nil {
+		cfg.Progress = func(done, total int64) { j.cfg.Progress(Progress{Done: done, Total: total, Comparing: true}) }
+	}
+	deleted := int64(0)
+	compared, err := Compare(ctx, cfg, j.recorded(ctx, &deleted))
 	if err != nil {
 		return err
 	}
 	r.API = &compared.API
+	r.API.Deleted = deleted
 	r.Findings = append(r.Findings, compared.Findings...)
 	maps.Copy(r.Counts.ByKind, compared.ByKind)
 	for _, n := range compared.ByKind {
@@ -37,11 +42,12 @@ func (j *join) compare(ctx context.Context, r *Report) error {
 	return nil
 }
 
-// recorded is what the window's results say of challenges.
-func (j *join) recorded(ctx context.Context) iter.Seq2[Recorded, error] {
+// recorded is what the window's results say of challenges. Offsets that are deleted
+// since they were read first are added to deleted.
+func (j *join) recorded(ctx context.Context, deleted *int64) iter.Seq2[Recorded, error] {
 	return func(yield func(Recorded, error) bool) {
 		over, reader := false, j.newReader()
-		err := j.again(ctx, results, func(number int, rec *kafka.Record) bool {
+		gone, err := j.again(ctx, results, func(number int, rec *kafka.Record) bool {
 			res, a, ok := reader.covered(rec)
 			if !ok || res.Challenge == nil || a.rawSID == "" || res.Operation == schemas.OperationList {
 				return true
@@ -55,6 +61,9 @@ func (j *join) recorded(ctx context.Context) iter.Seq2[Recorded, error] {
 			}, nil)
 			return !over
 		})
+		for _, l := range gone {
+			*deleted += l.End - l.Start
+		}
 		if err != nil && !over {
 			yield(Recorded{}, err)
 		}

@@ -53,7 +53,7 @@ type view struct {
 	Listed                      []kindView // those with findings
 	Found                       string
 	LeftOut                     string
-	API                         *numbers
+	API                         []numbers
 	Moves                       []number
 	Algorithm, Root             string
 	Trees                       []treeView
@@ -139,14 +139,13 @@ func newView(r *Report) *view {
 
 // tone is how the verdict looks: an open window is no fault.
 func (r *Report) tone() string {
-	found := r.Counts.Found()
-	switch found {
-	case 0:
-		return "good"
-	case r.Counts.ByKind[KindOpen]:
+	switch found := r.Counts.Found(); {
+	case found > r.Counts.ByKind[KindOpen]:
+		return "bad"
+	case found > 0 || !r.Complete():
 		return "warn"
 	default:
-		return "bad"
+		return "good"
 	}
 }
 
@@ -190,6 +189,14 @@ func counts[K ~string](of map[K]int64, first []string) (rows []number) {
 	})
 	for _, k := range keys {
 		rows = append(rows, number{words(string(k)), grouped(of[k])})
+	}
+	return rows
+}
+
+// reasons are sentences with their numbers.
+func reasons(of map[string]int64) (rows []number) {
+	for _, why := range slices.Sorted(maps.Keys(of)) {
+		rows = append(rows, number{printable(why), grouped(of[why])})
 	}
 	return rows
 }
@@ -281,13 +288,17 @@ func newFindingView(f *Finding, w *Window) findingView {
 }
 
 func (v *view) api(a *API) {
-	v.API = &numbers{Title: "Comparison with the API", Rows: []number{
+	v.API = []numbers{{Title: "Comparison with the API", Rows: []number{
 		{"challenges of the window", grouped(a.Challenges)},
 		{"compared", grouped(a.Compared)},
 		{"without an answer", grouped(a.Failed)},
 		{"GET requests", grouped(a.Calls)},
 		{"at most", grouped(a.Budget)},
-	}}
+		{"offsets of results deleted meanwhile", grouped(a.Deleted)},
+	}}}
+	if len(a.Failures) > 0 {
+		v.API = append(v.API, numbers{Title: "Without an answer of the API", Rows: reasons(a.Failures)})
+	}
 	v.Moves = counts(a.Moves, nil)
 }
 

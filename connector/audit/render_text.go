@@ -225,7 +225,15 @@ func (p *textPage) finding(f *Finding, w *Window) {
 func (p *textPage) api(a *API) {
 	p.row("api", a.Compared, fmt.Sprintf("of %s compared, %s without an answer, %s (at most %s)",
 		counted(a.Challenges, "challenge"), grouped(a.Failed), counted(a.Calls, "GET request"), grouped(a.Budget)))
+	if a.Deleted > 0 {
+		p.row("", a.Deleted, "offsets of results were deleted while the audit ran: their challenges are not compared")
+	}
+	if len(a.Failures) > 0 {
+		p.line("", "without an answer:")
+		p.numbers("", reasons(a.Failures))
+	}
 	if len(a.Moves) > 0 {
+		p.line("", "status moved on:")
 		p.numbers("", counts(a.Moves, nil))
 	}
 }

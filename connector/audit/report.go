@@ -34,6 +34,10 @@ type Report struct {
 // Clean reports that nothing was found.
 func (r *Report) Clean() bool { return r.Counts.Found() == 0 }
 
+// Complete reports that a comparison with the API that was asked for left nothing out
+// but what its budget is too small for.
+func (r *Report) Complete() bool { return r.API == nil || r.API.Failed == 0 && r.API.Deleted == 0 }
+
 // Window says what was audited, and how.
 type Window struct {
 	From         *time.Time   `json:"from"` // of the requests' timestamps; null: from the log's start, or by offsets
@@ -119,7 +123,7 @@ type Counts struct {
 	DeadLetters     int64            `json:"dead_letters"`         // in place of a result
 	FailedLetters   int64            `json:"dead_letters_also"`    // beside a result
 	AnsweredOnce    int64            `json:"answered_once"`        // requests with exactly one answer
-	Waiting         int64            `json:"waiting"`              // not answered and not worked off yet
+	Waiting         int64            `json:"waiting"`              // not answered, or not wholly, and not worked off yet
 	Operations      map[string]int64 `json:"operations"`           // results by operation; "unreadable" where it is none
 	Outcomes        map[string]int64 `json:"outcomes"`             // results by outcome
 	Classes         map[string]int64 `json:"classes"`              // results and bare dead letters by error class
@@ -127,7 +131,7 @@ type Counts struct {
 	Challenges      int64            `json:"challenges"`           // creates that succeeded or were adopted
 	Unreadable      int64            `json:"unreadable"`           // requests that break the contract
 	NoData          int64            `json:"offsets_without_data"` // transactions' markers and aborted records
-	AnswersGone     int64            `json:"answers_gone"`         // requests whose answer retention may have taken
+	AnswersGone     int64            `json:"answers_gone"`         // requests whose answer, or a part of it, retention may have taken
 	ByKind          map[Kind]int64   `json:"findings"`             // every kind, be it 0
 	FindingsLeftOut int64            `json:"findings_left_out"`
 }
@@ -272,6 +276,11 @@ type API struct {
 	Calls      int64 `json:"calls"` // GET requests
 	Budget     int64 `json:"budget"`
 	Failed     int64 `json:"failed"` // the API gave no answer: not compared
+	// Failures are the reasons for Failed, with their numbers. Never nil.
+	Failures map[string]int64 `json:"failures"`
+	// Deleted are offsets of results that were deleted while the audit ran. What
+	// challenges they tell of is not compared, nor counted in Challenges.
+	Deleted int64 `json:"deleted"`
 	// Moves are the changes of status that are in order, as "pending to approved".
 	Moves map[string]int64 `json:"moves"`
 }

@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -47,8 +48,14 @@ func Run(ctx context.Context, kc Cluster, cfg Config) (*Report, error) {
 	if err := j.begin(ctx); err != nil {
 		return nil, err
 	}
-	if err := j.readAll(ctx); err != nil {
-		return nil, j.interrupted(err)
+	for again := true; again; {
+		err := j.readAll(ctx)
+		if err == nil {
+			again, err = j.reachBack(ctx)
+		}
+		if err != nil {
+			return nil, j.interrupted(err)
+		}
 	}
 	// What the end decides is no part of a saved state: it is decided anew.
 	found, counts := j.ledger.Found, j.ledger.Counts
@@ -73,13 +80,43 @@ func (j *join) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.ledger = newLedger(j.plan, j.cfg.MaxFindings)
+	j.anew()
+	return nil
+}
+
+// anew has everything that is planned to be read.
+func (j *join) anew() {
+	j.ledger, j.streams = newLedger(j.plan, j.cfg.MaxFindings), nil
 	for _, role := range []role{requests, results, letters} {
 		for _, s := range [][]OffsetSpan{requests: j.plan.Requests, results: j.plan.Results, letters: j.plan.Letters}[role] {
 			j.streams = append(j.streams, &stream{Role: role, Span: s, Next: s.From, Stamp: minStamp, Cut: j.plan.cut(role, s.Partition)})
 		}
 	}
-	return nil
+}
+
+// reachBack has everything read once more where requests of the window are older than
+// the answers that were read: timestamps can be out of order by more than the skew, and
+// a clock that is ahead begins the window early.
+func (j *join) reachBack(ctx context.Context) (again bool, err error) {
+	from := j.plan.AnswersFrom
+	if from.IsZero() || j.ledger.Counts.Requests == 0 {
+		return false, nil
+	}
+	needed := timeOf(j.ledger.First).Add(-j.cfg.Skew)
+	if !needed.Before(from) {
+		return false, nil
+	}
+	err = j.patiently(ctx, func() error { return j.plan.reachBack(ctx, j.cluster, j.cfg, needed) })
+	if err != nil {
+		return false, err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, s := range j.plan.Requests { // what is gone of these is found once more
+		j.plan.Gone = slices.DeleteFunc(j.plan.Gone, func(g OffsetSpan) bool { return g.Partition == s.Partition && g.From >= s.From })
+	}
+	j.anew()
+	return true, nil
 }
 
 // patiently repeats what fails because no broker answers.
@@ -222,7 +259,7 @@ func (j *join) step(ctx context.Context, r *reader, number int) error {
 		}
 		j.ledger.Tables[s.Span.Partition].pass(s.Next)
 	} else if s.done && s.Cut && !s.Began {
-		j.ledger.Held = maxStamp // nothing is left of it
+		j.ledger.Held[s.Role] = maxStamp // nothing is left of it
 	}
 	if s.Next > was { // a stream that was at its end is no news
 		j.waiting = nil
@@ -249,7 +286,7 @@ func (j *join) shortened(s *stream, gone kafka.Range) {
 		j.absent(s, []kafka.Range{gone})
 		return
 	}
-	j.ledger.Held = maxStamp // whatever answers a request may have stood there
+	j.ledger.Held[s.Role] = maxStamp // whatever answers a request may have stood there
 }
 
 // take joins a page.
@@ -262,7 +299,7 @@ func (j *join) take(s *stream, p haul) {
 		return
 	}
 	if p.any && s.Cut && !s.Began {
-		j.ledger.Held = max(j.ledger.Held, p.began)
+		j.ledger.Held[s.Role] = max(j.ledger.Held[s.Role], p.began)
 	}
 	s.Began = s.Began || p.any
 	for _, a := range p.answers {

@@ -13,9 +13,15 @@ import (
 )
 
 // word is what the API says of challenges: of some nothing, of some another thing.
-type word struct{ records map[string]json.RawMessage }
+type word struct {
+	records map[string]json.RawMessage
+	refused string // the SID for which it answers with an error
+}
 
 func (w word) Fetch(_ context.Context, _, _, sid string) (*read.Response, error) {
+	if sid == w.refused {
+		return nil, &read.APIError{Status: 400, Code: 20001}
+	}
 	raw, known := w.records[sid]
 	if !known {
 		return nil, &read.APIError{Status: 404, Code: 20404}
@@ -29,7 +35,7 @@ func (w word) Fetch(_ context.Context, _, _, sid string) (*read.Response, error)
 func TestSeededReport(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {
 		seeded(t, w)
-		api := word{map[string]json.RawMessage{}}
+		api := word{map[string]json.RawMessage{}, sidOf(6)}
 		for n := 1; n <= w.sids; n++ {
 			api.records[sidOf(n)] = challengeOf(n, "pending")
 		}

@@ -23,7 +23,7 @@ type saved struct {
 }
 
 // savedForm changes with whatever a saved state is made of.
-const savedForm = 1
+const savedForm = 2
 
 // fingerprint is of what a state has to agree with its configuration in: all that
 // decides on what is read and kept.
@@ -43,9 +43,14 @@ func (c Config) fingerprint() Hash {
 	return sha256.Sum256(data)
 }
 
-// interrupted saves the state where there is a file for it, and returns why.
+// interrupted saves the state where there is a file for it and what has stopped the
+// run is not in the run itself, and returns why. After another error the same command
+// is to begin anew: by then the topics have gone on.
 func (j *join) interrupted(why error) error {
-	if j.cfg.State == "" {
+	if code := CodeOf(why); j.cfg.State == "" || code != CodeInterrupted && code != CodeKafka {
+		if err := j.discard(); err != nil {
+			return errors.Join(why, err)
+		}
 		return why
 	}
 	if err := j.save(); err != nil {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/countersign/countersign/connector/challenge/read"
 	"github.com/countersign/countersign/connector/kafka"
 	"github.com/countersign/countersign/schemas"
 )
@@ -35,6 +36,31 @@ func (i *interrupting) Cursor(topic string, partition int, from, end int64, most
 		i.end(errEnough)
 	}
 	return i.Cluster.Cursor(topic, partition, from, end, most)
+}
+
+// refusing is an API that refuses the credentials.
+type refusing struct{}
+
+func (refusing) Fetch(context.Context, string, string, string) (*read.Response, error) {
+	return nil, &read.APIError{Status: 401, Code: 20003}
+}
+
+// What fails for good leaves no state behind, which would take the window as it was then.
+func TestNoStateOfAFailedComparison(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		w.answer(0, w.ask(0, "a"))
+		w.worked()
+		cfg := config()
+		cfg.State = filepath.Join(t.TempDir(), "state")
+		failing := cfg
+		failing.Compare = &CompareConfig{Accounts: map[string]Challenges{"": refusing{}}, Budget: 10}
+		if _, err := Run(t.Context(), w.client, failing); CodeOf(err) != CodeAPI {
+			t.Fatal(err)
+		}
+		w.ask(0, "lost")
+		w.worked()
+		want(t, w.audit(cfg), "missing no_answer: 0@1 lost")
+	})
 }
 
 // An audit that is interrupted anywhere, again and again, reports the same as one

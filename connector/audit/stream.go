@@ -1,7 +1,6 @@
 package audit
 
 import (
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -151,12 +150,24 @@ func (r *reader) covers(partition int, offset int64) bool {
 	return ok && offset >= w.From && offset < w.To
 }
 
-// answer reads a result or dead letter, or says what is wrong with it.
+// answer reads a result or dead letter, or says what is wrong with it. A record that
+// cannot be tied to a request is in no tree, so what is said of it tells which one it
+// is, without showing it.
 func (r *reader) answer(role role, rec *kafka.Record, at uint64) (answered, *stray) {
+	a, problem := r.fact(role, rec, at)
+	if problem != nil {
+		var leaf Hash
+		leaf, r.scratch = leafOf(r.scratch, rec)
+		problem.Text += " (record sha256:" + hex.EncodeToString(leaf[:8]) + ")"
+	}
+	return a, problem
+}
+
+func (r *reader) fact(role role, rec *kafka.Record, at uint64) (answered, *stray) {
 	if role == letters {
 		d, _, err := schemas.DecodeDeadLetter(rec.Headers)
 		if err != nil {
-			return answered{}, &stray{Kind: KindSchema, Detail: DetailNotALetter, At: at, Text: faultsOf(err) + hashed(rec.Value)}
+			return answered{}, &stray{Kind: KindSchema, Detail: DetailNotALetter, At: at, Text: faultsOf(err)}
 		}
 		if d.Topic != r.cfg.Topics.Requests || d.Partition >= r.partitions {
 			return answered{}, elsewhere(at, d.Topic, d.Partition, d.Offset)
@@ -171,7 +182,7 @@ func (r *reader) answer(role role, rec *kafka.Record, at uint64) (answered, *str
 func (r *reader) result(rec *kafka.Record, at uint64) (*schemas.Result, answered, *stray) {
 	res, _, err := schemas.DecodeResult(rec.Value)
 	if err != nil {
-		return nil, answered{}, &stray{Kind: KindSchema, Detail: DetailNotAResult, At: at, Text: faultsOf(err) + hashed(rec.Value)}
+		return nil, answered{}, &stray{Kind: KindSchema, Detail: DetailNotAResult, At: at, Text: faultsOf(err)}
 	}
 	if res.Request.Topic != r.cfg.Topics.Requests || res.Request.Partition >= r.partitions {
 		return nil, answered{}, elsewhere(at, res.Request.Topic, res.Request.Partition, res.Request.Offset)
@@ -179,34 +190,20 @@ func (r *reader) result(rec *kafka.Record, at uint64) (*schemas.Result, answered
 	if !r.covers(res.Request.Partition, res.Request.Offset) {
 		return nil, answered{partition: res.Request.Partition, offset: res.Request.Offset}, nil
 	}
-	index := 0
-	if res.Page != nil {
-		index = res.Page.Index
-	}
-	if res.ID != schemas.ResultID(r.cfg.Group, res.Request, index) && !r.lastPage(res) {
+	page, made := res.MadeBy(r.cfg.Group)
+	if !made {
 		return nil, answered{}, &stray{Kind: KindOrphan, Detail: DetailOtherGroup, At: at, Text: fmt.Sprintf(
 			"its id is not the one that the group %s makes of the request at %s", r.cfg.Group, coordinates(res.Request.Topic, res.Request.Partition, res.Request.Offset))}
 	}
-	return res, resultFact(res), nil
+	return res, resultFact(res, page), nil
 }
 
-// lastPage reports whether a result says that one record of a list could not be
-// published: it has the id of that record's index and names none.
-func (r *reader) lastPage(res *schemas.Result) bool {
-	const most = 1000
-	if res.Operation != schemas.OperationList || res.Page != nil || res.Error == nil || res.Error.Class != schemas.ClassTooLarge {
-		return false
-	}
-	for index := 1; index <= most; index++ {
-		if res.ID == schemas.ResultID(r.cfg.Group, res.Request, index) {
-			return true
-		}
-	}
-	return false
-}
+// topicSize is how long Kafka lets a topic's name be: what claims to be one is whatever
+// somebody wrote.
+const topicSize = 249
 
 func elsewhere(at uint64, topic string, partition int, offset int64) *stray {
-	return &stray{Kind: KindOrphan, Detail: DetailElsewhere, At: at, Text: "it answers the request at " + coordinates(topic, partition, offset) + ", which is no partition that is audited"}
+	return &stray{Kind: KindOrphan, Detail: DetailElsewhere, At: at, Text: "it answers the request at " + coordinates(cut(topic, topicSize), partition, offset) + ", which is no partition that is audited"}
 }
 
 func coordinates(topic string, partition int, offset int64) string {
@@ -225,10 +222,4 @@ func faultsOf(err error) string {
 		text.WriteString([...]string{": ", "; ", "; "}[i] + f.String())
 	}
 	return text.String()
-}
-
-// hashed tells which value it is without showing it.
-func hashed(value []byte) string {
-	sum := sha256.Sum256(value)
-	return " (value sha256:" + hex.EncodeToString(sum[:8]) + ")"
 }

@@ -28,7 +28,7 @@ func (j *join) twice(ctx context.Context) error {
 	byID, bySID := map[string][]claim{}, map[string][]claim{}
 	reader := j.newReader()
 	left := map[uint64]int{} // claims that are still there, by a hash that came twice
-	err := j.again(ctx, results, func(number int, rec *kafka.Record) bool {
+	gone, err := j.again(ctx, results, func(number int, rec *kafka.Record) bool {
 		r, a, ok := reader.covered(rec)
 		if !ok || a.sid == 0 {
 			return true
@@ -47,7 +47,7 @@ func (j *join) twice(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	j.unpaired(ids, sids, left)
+	j.unpaired(ids, sids, left, gone)
 	for _, sid := range slices.Sorted(maps.Keys(bySID)) {
 		j.claimed(KindConflicting, DetailSIDTwice, bySID[sid], func(_, _ claim) bool { return true })
 	}
@@ -57,9 +57,9 @@ func (j *join) twice(ctx context.Context) error {
 	return nil
 }
 
-// unpaired reports of how many answers nothing can be said: they were there at the
-// first reading, and at the second they are gone.
-func (j *join) unpaired(ids, sids map[uint64]bool, left map[uint64]int) {
+// unpaired reports of how many answers nothing can be said: what they were to be
+// compared with was there at the first reading, and at the second it is gone.
+func (j *join) unpaired(ids, sids map[uint64]bool, left map[uint64]int, gone []lost) {
 	alone := func(hashes map[uint64]bool) (n int64) {
 		for h := range hashes {
 			if left[h] < 2 {
@@ -69,8 +69,12 @@ func (j *join) unpaired(ids, sids map[uint64]bool, left map[uint64]int) {
 		return n
 	}
 	// An answer that stands alone may do so by both.
-	if gone := max(alone(ids), alone(sids)); gone > 0 {
-		j.ledger.Found.add(KindGap, proto{Detail: DetailAnswersGone, Partition: -1, Offset: -1, Count: gone})
+	if n := max(alone(ids), alone(sids)); n > 0 {
+		p := proto{Detail: DetailAnswersGone, Partition: -1, Offset: -1, Count: n}
+		for _, l := range gone {
+			p.At = append(p.At, place(l.stream, l.Start), place(l.stream, l.End-1))
+		}
+		j.ledger.Found.add(KindGap, p)
 	}
 }
 
@@ -93,9 +97,15 @@ func (j *join) claimed(kind Kind, d Detail, claims []claim, counts func(first, c
 	}
 }
 
+// lost are offsets of a stream that were there when it was read first.
+type lost struct {
+	stream int
+	kafka.Range
+}
+
 // again goes through the records of a role's streams once more, until do says that
-// it has enough. It goes on where retention has taken some meanwhile.
-func (j *join) again(ctx context.Context, of role, do func(number int, rec *kafka.Record) (more bool)) error {
+// it has enough. It goes on where some are gone meanwhile, and says which.
+func (j *join) again(ctx context.Context, of role, do func(number int, rec *kafka.Record) (more bool)) (gone []lost, err error) {
 	for number, s := range j.streams {
 		if s.Role != of {
 			continue
@@ -104,14 +114,17 @@ func (j *join) again(ctx context.Context, of role, do func(number int, rec *kafk
 			j.deciding()
 			got, err := p.next(ctx)
 			if err != nil {
-				return err
+				return gone, err
+			}
+			if got.gone.End > got.gone.Start {
+				gone = append(gone, lost{number, got.gone})
 			}
 			for i := range got.Records {
 				if !do(number, &got.Records[i]) {
-					return nil
+					return gone, nil
 				}
 			}
 		}
 	}
-	return nil
+	return gone, nil
 }

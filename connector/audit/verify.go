@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/countersign/countersign/connector/kafka"
 )
 
 // Difference is one way in which the topics are not what a report says.
@@ -25,10 +27,11 @@ type Difference struct {
 
 // Verify makes a report's window again, from the topics as they are now, and says
 // in what the two differ; none: every record of the window is as it was. Of cfg
-// only Cluster access matters: State, Progress, Tool and IdentityKey. Without the
-// key that the report was made with, identities are not compared. A window that was
-// open is compared as it was then: how much the group had worked off and where the
-// answers ended is taken from the report, since nothing else knows.
+// only these matter: State, Progress, Tool and IdentityKey. Without a key, identities
+// are not compared where the report was made with one; another key than that one is an
+// error. A window that was open is compared as it was then: how much the group had
+// worked off, and where the answers and a window without an end ended, is taken from
+// the report, since nothing else knows.
 //
 // The comparison with the API is no part of it, and neither is how many findings
 // are left out where the report has one. Tool and Version are not compared: another
@@ -38,11 +41,32 @@ func Verify(ctx context.Context, kc Cluster, report *Report, cfg Config) ([]Diff
 	if err := again.like(report); err != nil {
 		return nil, err
 	}
+	j := &join{cfg: again.withDefaults(), cluster: kc}
+	out, err := j.checkWindow(ctx, &report.Window)
+	if err != nil {
+		return nil, err
+	}
 	now, err := Run(ctx, kc, again)
 	if err != nil {
 		return nil, err
 	}
-	return report.compare(now)
+	starts, err := j.starts(ctx)
+	if err != nil {
+		return nil, err
+	}
+	differs, err := report.compare(now.asOf(report, starts))
+	return append(out, differs...), err
+}
+
+// starts is where the logs of answers begin.
+func (j *join) starts(ctx context.Context) (out map[string][]kafka.Range, err error) {
+	out = map[string][]kafka.Range{}
+	for _, topic := range []string{j.cfg.Topics.Results, j.cfg.Topics.DeadLetters} {
+		if out[topic], err = j.ranges(ctx, topic); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
 // like takes everything from a report that decides on what is found.
@@ -59,6 +83,9 @@ func (c *Config) like(r *Report) error {
 		}
 	}
 	w := r.Window
+	if name := newMask(c.IdentityKey).name; !c.IdentityKey.IsZero() && w.IdentityKey != "" && w.IdentityKey != name {
+		return invalid("the report's identities are hashed with the key %s, not with %s, the one that is given", printable(w.IdentityKey), name)
+	}
 	c.Compare = nil
 	c.Topics, c.Group, c.MaxFindings = w.Topics, w.Group, w.MaxFindings
 	c.NotAfter, c.LateTolerance, c.Skew = time.Duration(w.NotAfter), time.Duration(w.LateTolerance), time.Duration(w.Skew)
@@ -125,6 +152,25 @@ func (r *Report) compare(now *Report) ([]Difference, error) {
 		out = append(out, Difference{Partition: -1, From: -1, To: -1, Text: "The records of the window are as they were, and what the report says of them is not what they give: " + firstDifference(said, says) + "."})
 	}
 	return out, nil
+}
+
+// asOf is a report that has its answers read from where an earlier one had, where
+// their logs begin later by now. That no record of the window was deleted is compared
+// elsewhere.
+func (r *Report) asOf(was *Report, starts map[string][]kafka.Range) *Report {
+	c := *r
+	since := func(topic string, is, was []OffsetSpan) []OffsetSpan {
+		is = slices.Clone(is)
+		for i := range min(len(is), len(was), len(starts[topic])) {
+			if is[i].Partition == was[i].Partition && is[i].From <= starts[topic][is[i].Partition].Start {
+				is[i].From = min(is[i].From, was[i].From)
+			}
+		}
+		return is
+	}
+	c.Window.Results = since(c.Window.Topics.Results, c.Window.Results, was.Window.Results)
+	c.Window.DeadLetters = since(c.Window.Topics.DeadLetters, c.Window.DeadLetters, was.Window.DeadLetters)
+	return &c
 }
 
 // differ compares one partition's trees; nil: it had none.

@@ -81,6 +81,37 @@ func TestVerifyTakesHonestReports(t *testing.T) {
 	}
 }
 
+// A log of answers that begins later than it did, and has lost none of the window's,
+// makes no report wrong; one that says that less was read than was there is.
+func TestVerifyBesideRetention(t *testing.T) {
+	for _, topic := range []string{topics.Results, topics.DeadLetters} {
+		inBubble(t, func(t *testing.T, w *world) {
+			w.abort(topic, 0, []byte("nothing"))
+			for i := range 3 {
+				w.answer(0, w.ask(0, fmt.Sprintf("r%d", i)))
+				w.bury(w.ask(1, fmt.Sprintf("b%d", i)), false)
+			}
+			w.worked()
+			r := w.audit(config())
+			less := keptReport(t, r)
+			for _, spans := range [][]OffsetSpan{less.Window.Results, less.Window.DeadLetters} {
+				spans[0].From = 2
+			}
+			if d := w.verify(less); len(d) != 1 {
+				t.Errorf("%s: less was read, it says: %+v", topic, d)
+			}
+			w.forget(topic, 0, 2)
+			if d := w.verify(r); len(d) > 0 {
+				t.Errorf("%s: %+v", topic, d)
+			}
+			w.forget(topic, 0, 3)
+			if d := w.verify(r); len(d) != 1 || d[0].Topic != topic {
+				t.Errorf("%s: an answer is gone: %+v", topic, d)
+			}
+		})
+	}
+}
+
 // What was gone is taken from the report only where the log still lacks it.
 func TestVerifyLooksForWhatIsGone(t *testing.T) {
 	inBubble(t, func(t *testing.T, w *world) {

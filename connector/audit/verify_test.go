@@ -94,8 +94,16 @@ func TestVerifyFindings(t *testing.T) {
 				t.Errorf("%s: %v, %v", name, d, err)
 			}
 		}
-		if d, err := Verify(t.Context(), w.client, keptReport(t, r), Config{IdentityKey: "another", Tool: "another"}); len(d) > 0 || err != nil {
-			t.Errorf("another key and release: %v, %v", d, err)
+		if d, err := Verify(t.Context(), w.client, keptReport(t, r), Config{Tool: "another"}); len(d) > 0 || err != nil {
+			t.Errorf("another release: %v, %v", d, err)
+		}
+		if d, err := Verify(t.Context(), w.client, keptReport(t, r), Config{IdentityKey: "another"}); CodeOf(err) != CodeInvalid {
+			t.Errorf("another key: %v, %v", d, err)
+		}
+		foreign := keptReport(t, r)
+		foreign.Window.IdentityKey = "0badc0de"
+		if d, err := Verify(t.Context(), w.client, foreign, Config{}); len(d) > 0 || err != nil {
+			t.Errorf("no key for identities that have one: %v, %v", d, err)
 		}
 		compared := keptReport(t, r)
 		compared.API, compared.Counts.FindingsLeftOut = &API{}, 7
@@ -144,18 +152,7 @@ func TestTampering(t *testing.T) {
 				if topic != one.topic || n != one.n {
 					return value, "", 0, nil, true
 				}
-				switch one.what {
-				case "value":
-					return append(value, ' '), "", 0, nil, true
-				case "key":
-					return value, "k", 0, nil, true
-				case "timestamp":
-					return value, "", time.Millisecond, nil, true
-				case "header":
-					return value, "", 0, []schemas.Header{{Key: "h"}}, true
-				default:
-					return nil, "", 0, nil, false
-				}
+				return altered(one.what, value)
 			})
 			found := w.verify(r)
 			if !slices.ContainsFunc(found, func(d Difference) bool { return d.Topic == one.topic }) {
@@ -168,6 +165,23 @@ func TestTampering(t *testing.T) {
 // tamper says what to write of a record: its value, a key, how much later, more
 // headers, and whether to write it at all.
 type tamper func(topic string, value []byte) ([]byte, string, time.Duration, []schemas.Header, bool)
+
+// altered is what a tamper makes of a record: its value, key, timestamp or headers are
+// another one, or it is removed.
+func altered(what string, value []byte) ([]byte, string, time.Duration, []schemas.Header, bool) {
+	switch what {
+	case "value":
+		return append(value, ' '), "", 0, nil, true
+	case "key":
+		return value, "k", 0, nil, true
+	case "timestamp":
+		return value, "", time.Millisecond, nil, true
+	case "header":
+		return value, "", 0, []schemas.Header{{Key: "h"}}, true
+	default:
+		return nil, "", 0, nil, false
+	}
+}
 
 // fill writes the same records each time, only tampered with.
 func fill(w *world, with tamper) {

@@ -126,6 +126,14 @@ func (s OffsetSpan) of(topic string) string {
 
 // verdict is the report in one sentence.
 func (r *Report) verdict() string {
+	said := r.found()
+	if !r.Complete() {
+		said += "; the comparison with the API is not complete"
+	}
+	return said
+}
+
+func (r *Report) found() string {
 	found, c := r.Counts.Found(), &r.Counts
 	switch {
 	case found > 0:

@@ -42,6 +42,12 @@ func (c *Client) OffsetAt(ctx context.Context, topic string, partition int, at t
 	return out, err
 }
 
+// HighWatermark is where a partition ends, aborted records, transactions' markers
+// and what is not decided yet included.
+func (c *Client) HighWatermark(ctx context.Context, topic string, partition int) (int64, error) {
+	return c.end(ctx, kafkago.ReadUncommitted, place{topic, partition})
+}
+
 // stableWatch is how often AwaitStable asks.
 const stableWatch = 100 * time.Millisecond
 

@@ -36,7 +36,8 @@ type CheckConfig struct {
 	// Progress is called now and then, by one goroutine at a time. Nil: not.
 	Progress func(Progress)
 
-	held int // requests in memory at once; zero: maxHeld
+	held  int // requests in memory at once, and answers; zero: maxHeld
+	every int // records between two calls of Progress; zero: 2000
 }
 
 // What says in what today's result differs from the recorded one. The set is
@@ -78,6 +79,9 @@ type CheckReport struct {
 	Differs       int64 `json:"differs"`
 	NotReplayable int64 `json:"not_replayable"` // as far as it can be told they are the same
 	Unanswered    int64 `json:"unanswered"`     // neither result nor dead letter was found
+	// AnotherGroup are those of Unanswered for which a result of another group was
+	// found.
+	AnotherGroup int64 `json:"another_group"`
 
 	What    map[What]int64   `json:"what"`    // requests that differ, in each of it; every one, be it 0
 	Reasons map[Reason]int64 `json:"reasons"` // of NotReplayable
@@ -85,8 +89,11 @@ type CheckReport struct {
 	// they answer. Their requests count as unanswered.
 	Unreadable int64 `json:"unreadable"`
 	// Differences are the first ones, by the requests' timestamps. Never nil.
-	Differences []Difference      `json:"differences"`
-	Partitions  []PartitionReport `json:"partitions"` // of the requests
+	Differences []Difference `json:"differences"`
+	// Partitions are those of the requests. Where it was interrupted, each goes on at
+	// the first request that was not counted; some behind it were, and are then
+	// compared twice.
+	Partitions []PartitionReport `json:"partitions"`
 }
 
 // Difference is a request whose result would be another one today.
@@ -126,17 +133,14 @@ type CheckReader interface {
 // answers, a look-up, the ledger, the configuration. What of these requests can be
 // told is compared all the same.
 //
-// Memory is bounded: so many requests at a time are held, without their payloads,
-// while their answers are looked for. The error is an *Error; beside it the report
+// Each topic is read once. Memory is bounded: so many requests at a time are held,
+// without their payloads, while their answers are looked for, and so many answers that
+// come before their requests; where there are more of both, answers are read again.
+// The error is an *Error; beside it the report
 // holds what was compared. Brokers that go away are waited for, and for a minute a
 // log that ends earlier than at the start, as it may behind a new leader.
 func Check(ctx context.Context, r CheckReader, cfg CheckConfig) (CheckReport, error) {
-	c := &check{cfg: cfg.withDefaults(), reader: r, report: CheckReport{
-		What: map[What]int64{}, Reasons: map[Reason]int64{}, Differences: []Difference{}, Partitions: []PartitionReport{},
-	}}
-	for _, w := range Whats() {
-		c.report.What[w] = 0
-	}
+	c := newCheck(r, cfg)
 	if err := cfg.Check(); err != nil {
 		return c.report, err
 	}
@@ -152,7 +156,7 @@ func kafkaOrOurs(ctx context.Context, err error) error {
 	return kafkaFailed(ctx, err)
 }
 
-const maxHeld = 200_000
+const maxHeld = 30_000
 
 // Check says what is wrong with the configuration: nil, or an *Error of
 // CodeInvalid. The function Check checks it too.
@@ -176,6 +180,7 @@ func (cfg CheckConfig) withDefaults() CheckConfig {
 	cfg.Skew = cmp.Or(cfg.Skew, 10*time.Minute)
 	cfg.MaxListed = cmp.Or(cfg.MaxListed, 1000)
 	cfg.held = cmp.Or(cfg.held, maxHeld)
+	cfg.every = cmp.Or(cfg.every, 2000)
 	if cfg.Classify == nil {
 		cfg.Classify = verdict.Classify
 	}
@@ -185,27 +190,4 @@ func (cfg CheckConfig) withDefaults() CheckConfig {
 // answerError is the recorded answer of the API as its client would give it.
 func answerError(e *schemas.Error) error {
 	return &read.APIError{Status: e.Status, Code: e.Code, Message: e.Message, MoreInfo: e.MoreInfo}
-}
-
-// maxPages of a list are looked for. Each is near the largest record that a broker
-// takes, so no connector can hold as many.
-const maxPages = 4096
-
-// madeBy reports whether a result is of that group, by its id. A page of a list that
-// the broker refuses for its size is published as a failure without its page, but
-// with its id: which one it was has to be found by trying.
-func madeBy(group string, r *schemas.Result) bool {
-	if r.Page != nil {
-		return r.ID == schemas.ResultID(group, r.Request, r.Page.Index)
-	}
-	pages := 1
-	if r.Operation == schemas.OperationList && r.Error != nil && r.Error.Class == schemas.ClassTooLarge {
-		pages = maxPages
-	}
-	for page := range pages {
-		if r.ID == schemas.ResultID(group, r.Request, page) {
-			return true
-		}
-	}
-	return false
 }

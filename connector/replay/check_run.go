@@ -1,24 +1,35 @@
 package replay
 
 import (
-	"cmp"
+	"container/heap"
 	"context"
-	"slices"
+	"math"
 	"time"
 
 	"github.com/countersign/countersign/connector/kafka"
-	"github.com/countersign/countersign/schemas"
 )
 
-// check is one Check.
+// check is one Check. Requests and answers are read as two streams in the order of
+// their timestamps, the requests ahead of the answers by Skew as long as there is room
+// for them. So each topic is read once, and what comes too early for that is kept.
+// Only where neither fits in memory are answers read again.
 type check struct {
 	cfg    CheckConfig
 	reader CheckReader
 	report CheckReport
-	ends   map[string][]kafka.Range // of the topics of answers, at the start
 
 	requests *merger
-	before   *wave // nil: there was none
+	answers  *merger
+	ends     map[string][]kafka.Range // of the topics of answers, at the start
+
+	held     map[at]*held
+	settling settling // of these: answered
+	early    early    // answers to requests that were not read yet
+	clock    int64    // how far the answers are, ms
+	swept    int64    // the clock when those whose time is over were last looked for
+	listed   []listed // the differences, more than are listed at times
+	steps    int64
+	names    map[string]string
 }
 
 // at is where a request stands.
@@ -30,8 +41,28 @@ type at struct {
 // held is a request whose answers are looked for.
 type held struct {
 	at
+	key      int64 // where the requests were when it was read, ms
 	today    today
 	findings findings
+	whole    bool  // all of its answer is there
+	due      int64 // if so: the clock's time at which it is counted
+}
+
+// settle is how much later than the last result its dead letter may be read: both are
+// of one transaction. It costs memory: nothing is counted before.
+const settle = int64(2 * time.Second / time.Millisecond)
+
+func newCheck(r CheckReader, cfg CheckConfig) *check {
+	c := &check{
+		cfg: cfg.withDefaults(), reader: r, held: map[at]*held{}, early: early{records: map[at][]kafka.Record{}, strangers: map[at]*[strangersOf / 64]uint64{}},
+		names: map[string]string{}, ends: map[string][]kafka.Range{}, report: CheckReport{
+			What: map[What]int64{}, Reasons: map[Reason]int64{}, Differences: []Difference{}, Partitions: []PartitionReport{},
+		},
+	}
+	for _, w := range Whats() {
+		c.report.What[w] = 0
+	}
+	return c
 }
 
 func (c *check) run(ctx context.Context) error {
@@ -39,7 +70,6 @@ func (c *check) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.ends = map[string][]kafka.Range{}
 	for _, topic := range []string{c.cfg.DeadLetters, c.cfg.Results} {
 		if topic == "" {
 			continue
@@ -48,179 +78,194 @@ func (c *check) run(ctx context.Context) error {
 			return err
 		}
 	}
-	m := &merger{check: c}
+	c.requests = &merger{check: c, page: c.pageBytes(len(spans))}
 	for _, s := range spans {
 		c.report.Partitions = append(c.report.Partitions, PartitionReport{Span: s, Next: s.From})
-		m.add(c.cfg.Requests, s)
+		c.requests.add(c.cfg.Requests, s)
 	}
-	c.requests = m
 	c.tell(nil)
-	for more := true; more; {
-		var w *wave
-		if w, more, err = c.next(ctx); err != nil {
-			return err
-		}
-		if err := c.join(ctx, w, !more); err != nil {
-			return err
-		}
-		for i, s := range m.sources {
-			p := &c.report.Partitions[i]
-			if p.Next = s.next; s.over && len(s.records) == 0 {
-				p.Next = p.To
-			}
-		}
+	err = c.join(ctx)
+	c.finish()
+	if err == nil {
 		c.tell(nil)
 	}
-	return nil
+	return err
 }
 
-// wave are the requests that are held at once: the earliest that were not looked at
-// yet, and those of the waves before whose answers were not found near them.
-type wave struct {
-	held     map[at]*held
-	left     int       // of these: without a whole answer
-	from, to time.Time // timestamps of the new ones
-	scanned  time.Time // for the old ones: answers below were looked at; zero: there are no old ones
+// pageBytes is how large a page may be, so that those of all partitions stay bounded.
+func (c *check) pageBytes(requests int) int {
+	const all, least = 48 << 20, 32 << 10
+	n := requests
+	for _, ranges := range c.ends {
+		n += len(ranges)
+	}
+	return max(min(pageBytes, all/max(n, 1)), least)
 }
 
-// next is the next wave; not more: it is the last.
-func (c *check) next(ctx context.Context) (w *wave, more bool, err error) {
-	w = &wave{held: map[at]*held{}}
-	if c.before != nil && len(c.before.held) > 0 {
-		w.held, w.left, w.scanned = c.before.held, c.before.left, c.before.scanned
-	}
-	for taken := 0; taken < c.cfg.held; taken++ {
-		rec, more, err := c.requests.next(ctx)
-		if err != nil || !more {
-			return w, false, err
-		}
-		if taken == 0 || rec.Timestamp.Before(w.from) {
-			w.from = rec.Timestamp
-		}
-		if taken == 0 || rec.Timestamp.After(w.to) {
-			w.to = rec.Timestamp
-		}
-		place := at{rec.Partition, rec.Offset}
-		w.held[place] = &held{at: place, today: c.today(&rec)}
-		w.left++
-		if taken%5000 == 4999 {
-			c.tell(nil)
-		}
-	}
-	return w, true, nil
-}
-
-// near is how much later than its request an answer usually is.
-const near = 30 * time.Minute
-
-// join looks for the answers of a wave and counts what it finds. What is not answered
-// yet goes to the next wave, unless its time is over or too much would be held.
-func (c *check) join(ctx context.Context, w *wave, last bool) error {
-	if len(w.held) == 0 {
-		return nil
-	}
-	start := w.from.Add(-c.cfg.Skew)
-	if !w.scanned.IsZero() && (w.scanned.Before(start) || w.from.IsZero()) {
-		start = w.scanned
-	}
-	far := w.to.Add(c.cfg.Ahead)
-	if w.to.IsZero() { // no new ones
-		far = w.scanned.Add(c.cfg.Ahead)
-	}
-	if err := c.letters(ctx, w, start, far); err != nil {
+// join reads all requests, and the answers as long as one is held.
+func (c *check) join(ctx context.Context) error {
+	first, err := c.requests.peek(ctx)
+	if err != nil || first == nil {
 		return err
 	}
-	answers, err := c.answers(ctx, c.cfg.Results, start)
-	if err != nil {
+	if c.answers, err = c.answersFrom(ctx, first.keys[0]); err != nil {
 		return err
 	}
-	until := w.to.Add(near)
-	if last || far.Before(until) {
-		until = far
-	}
-	if err := c.results(ctx, w, answers, until); err != nil {
-		return err
-	}
-	if w.left > c.cfg.held/4 && until.Before(far) {
-		until = far
-		if err := c.results(ctx, w, answers, until); err != nil {
+	c.clock = c.floor(first.keys[0])
+	c.swept = c.clock
+	for {
+		request, err := c.requests.peek(ctx)
+		if err != nil || request == nil && len(c.held) == 0 {
 			return err
 		}
+		answer, err := c.answers.peek(ctx)
+		if err != nil {
+			return err
+		}
+		if err := c.step(ctx, request, answer); err != nil {
+			return err
+		}
+		c.stepped()
 	}
-	w.scanned = until
-	c.count(w, func(h *held) bool {
-		return last || h.findings.whole || h.today.timestamp.Add(c.cfg.Ahead).Before(until) || !until.Before(far)
-	})
-	c.before = w
+}
+
+// step takes one record, or makes room for one.
+func (c *check) step(ctx context.Context, request, answer *source) error {
+	full := max(len(c.held)-len(c.settling), len(c.settling)) >= c.cfg.held
+	tooEarly := c.early.full(c.cfg.held)
+	switch {
+	case request != nil && !full && (answer == nil || tooEarly || c.floor(request.keys[0]) <= answer.keys[0]):
+		key := request.keys[0]
+		c.request(key, c.requests.take())
+	case answer == nil:
+		c.count(func(*held) bool { return true })
+	case full && tooEarly:
+		if c.early.purge(c.unread); c.early.full(c.cfg.held) {
+			return c.again(ctx)
+		}
+	default:
+		c.passed(answer.keys[0])
+		rec := c.answers.take()
+		c.answer(&rec, c.clock)
+	}
 	return nil
 }
 
-// count takes those into the report that are over, in the order of their timestamps,
-// and holds the others.
-func (c *check) count(w *wave, over func(*held) bool) {
-	var order []*held
-	for place, h := range w.held {
-		if over(h) {
-			order = append(order, h)
-			delete(w.held, place)
-		}
+// stepped tells how far all is, now and then.
+func (c *check) stepped() {
+	if c.steps++; c.steps%int64(c.cfg.every) == 0 {
+		c.tell(nil)
 	}
-	w.left = len(w.held)
-	slices.SortFunc(order, func(a, b *held) int {
-		return cmp.Or(a.today.timestamp.Compare(b.today.timestamp), cmp.Compare(a.partition, b.partition), cmp.Compare(a.offset, b.offset))
-	})
-	for _, h := range order {
+}
+
+// floor is the earliest time of an answer to a request.
+func (c *check) floor(key int64) int64 { return key - c.cfg.Skew.Milliseconds() }
+
+// request takes in a request, and the answers that came before it.
+func (c *check) request(key int64, rec kafka.Record) {
+	h := &held{at: at{rec.Partition, rec.Offset}, key: key, today: c.today(&rec)}
+	c.held[h.at] = h
+	records, stranger := c.early.claim(h.at)
+	h.findings.stranger = stranger
+	for i := range records {
+		c.answer(&records[i], math.MinInt64)
+	}
+}
+
+// answer takes in an answer of the one reading, with the clock's time if that counts.
+func (c *check) answer(rec *kafka.Record, now int64) {
+	m := c.matched(rec)
+	switch {
+	case m.held == nil:
+		if m.known && c.unread(m.at) {
+			c.early.keep(m, rec)
+		}
+	case m.whole && !m.held.whole:
+		m.held.whole, m.held.due = true, max(now, rec.Timestamp.UnixMilli())+settle
+		heap.Push(&c.settling, m.held)
+	}
+}
+
+// passed takes down how far the answers are, and counts what is over by that.
+func (c *check) passed(key int64) {
+	c.clock = max(c.clock, key)
+	for len(c.settling) > 0 && c.settling[0].due < c.clock {
+		h := heap.Pop(&c.settling).(*held)
+		delete(c.held, h.at)
 		c.one(h)
 	}
+	// That of all is looked at, so not with each answer.
+	if ahead := c.cfg.Ahead.Milliseconds(); c.clock-c.swept > ahead/100 {
+		c.swept = c.clock
+		c.count(func(h *held) bool { return !h.whole && max(h.key, h.today.timestamp.UnixMilli())+ahead < c.clock })
+	}
 }
 
-// letters takes in the dead letters of a span of time. There are few, so all of
-// them are read, and before the results, which are judged by them.
-func (c *check) letters(ctx context.Context, w *wave, start, until time.Time) error {
-	if c.cfg.DeadLetters == "" {
-		return nil
+// count takes those into the report that are over.
+func (c *check) count(over func(*held) bool) {
+	for place, h := range c.held {
+		if over(h) {
+			delete(c.held, place)
+			c.one(h)
+		}
 	}
-	m, err := c.answers(ctx, c.cfg.DeadLetters, start)
+	if len(c.held) == 0 {
+		c.settling = nil
+	}
+}
+
+// again looks for the answers of all that is held by themselves, as far as they may
+// be, and counts all. There is no room for more, neither of requests nor of answers.
+func (c *check) again(ctx context.Context) error {
+	from, to, left := int64(math.MaxInt64), int64(math.MinInt64), len(c.held)
+	// What was found is found again.
+	c.settling = nil
+	for _, h := range c.held {
+		h.findings, h.whole = findings{}, false
+		from, to = min(from, h.key), max(to, h.today.timestamp.UnixMilli())
+	}
+	answers, err := c.answersFrom(ctx, from)
 	if err != nil {
 		return err
 	}
+	far := to + c.cfg.Ahead.Milliseconds()
+	last := from
 	for {
-		rec, more, err := m.next(ctx)
-		if err != nil || !more || rec.Timestamp.After(until) {
+		s, err := answers.peek(ctx)
+		if err != nil {
 			return err
 		}
-		c.letter(w, &rec)
-	}
-}
-
-// results takes in the results up to a point in time, or until all are answered.
-func (c *check) results(ctx context.Context, w *wave, m *merger, until time.Time) error {
-	for w.left > 0 {
-		rec, more, err := m.next(ctx)
-		if err != nil || !more {
-			return err
+		// Once nothing is left, only dead letters are read.
+		if s == nil || s.keys[0] > far || left == 0 && s.keys[0] > last+settle {
+			break
 		}
-		c.result(w, &rec)
-		if rec.Timestamp.After(until) {
-			return nil
+		rec := answers.take()
+		if m := c.matched(&rec); m.held != nil && m.whole && !m.held.whole {
+			m.held.whole, last = true, max(last, rec.Timestamp.UnixMilli())
+			left--
 		}
+		c.stepped()
 	}
+	c.count(func(*held) bool { return true })
 	return nil
 }
 
-// answers reads a topic of answers from a point in time on.
-func (c *check) answers(ctx context.Context, topic string, from time.Time) (*merger, error) {
-	m := &merger{check: c}
-	for p, all := range c.ends[topic] {
-		var start int64
-		err := c.patiently(ctx, func() (err error) {
-			start, err = c.reader.OffsetAt(ctx, topic, p, from)
-			return err
-		})
-		if err != nil {
-			return nil, err
+// answersFrom reads the answers of requests from a point in time on.
+func (c *check) answersFrom(ctx context.Context, key int64) (*merger, error) {
+	m := &merger{check: c, page: c.requests.page}
+	from := time.UnixMilli(c.floor(key))
+	for topic, ranges := range c.ends {
+		for p, all := range ranges {
+			var start int64
+			err := c.patiently(ctx, func() (err error) {
+				start, err = c.reader.OffsetAt(ctx, topic, p, from)
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+			m.add(topic, Span{Partition: p, From: max(start, all.Start), To: all.End})
 		}
-		m.add(topic, Span{Partition: p, From: max(start, all.Start), To: all.End})
 	}
 	return m, nil
 }
@@ -239,27 +284,30 @@ func (c *check) patiently(ctx context.Context, do func() error) error {
 	}
 }
 
+// tell says how many are counted, which is what was read but for what is held.
 func (c *check) tell(waiting error) {
 	if c.cfg.Progress == nil {
 		return
 	}
-	now := Progress{Waiting: waiting}
+	now := Progress{Waiting: waiting, Done: -int64(len(c.held))}
 	for i, p := range c.report.Partitions {
 		now.Total += p.To - p.From
-		now.Done += max(p.Next, c.requests.sources[i].next) - p.From
+		now.Done += c.requests.sources[i].at() - p.From
 	}
 	c.cfg.Progress(now)
 }
 
-// ours finds the request that an answer is about, if it is held. What comes later
-// than Ahead is not looked at, whatever else is held.
-func (c *check) ours(w *wave, answer *kafka.Record, to schemas.Coordinates) *held {
-	if to.Topic != c.cfg.Requests {
-		return nil
+// finish makes the report whole, however far it is.
+func (c *check) finish() {
+	c.report.Differences = c.firstListed()
+	for i, s := range c.requests.sources {
+		c.report.Partitions[i].Next = s.at()
 	}
-	h := w.held[at{to.Partition, to.Offset}]
-	if h == nil || answer.Timestamp.After(h.today.timestamp.Add(c.cfg.Ahead)) {
-		return nil
+	for place := range c.held {
+		for i := range c.report.Partitions {
+			if p := &c.report.Partitions[i]; p.Partition == place.partition {
+				p.Next = min(p.Next, place.offset)
+			}
+		}
 	}
-	return h
 }

@@ -19,8 +19,13 @@ type Config struct {
 	// the connector reads and writes.
 	Live []string
 	// Group is the consumer group that keeps the progress. It must be nobody
-	// else's.
-	Group  string
+	// else's: not one of Connectors, and none that has committed an offset on the
+	// target, or on a topic of requests that the results answer.
+	Group string
+	// Connectors are the consumer groups of connectors. A topic that one of them has
+	// committed an offset on is live, too, so far as the brokers let that be read.
+	Connectors []string
+
 	Window Window
 	Rate   float64 // records a second over all partitions; zero: as fast as possible
 	// Restart begins at the window's start, whatever was written before. Without it
@@ -59,7 +64,7 @@ type Progress struct {
 type ErrorCode string
 
 const (
-	CodeInvalid     ErrorCode = "invalid"     // the configuration or the target is wrong; nothing was done
+	CodeInvalid     ErrorCode = "invalid"     // the configuration, the target or the group is wrong; nothing was done
 	CodeBusy        ErrorCode = "busy"        // another replay of the group is under way
 	CodeInterrupted ErrorCode = "interrupted" // the context ended; a later run goes on
 	CodeKafka       ErrorCode = "kafka"       // Kafka failed; Err is a *kafka.Error
@@ -123,6 +128,8 @@ func (c Config) Check() error {
 		return invalid("%s is a live topic: a replay writes to none", c.Target)
 	case c.Group == "":
 		return invalid("the consumer group has no name")
+	case slices.Contains(c.Connectors, c.Group):
+		return invalid("the group %s is a connector's, whose progress it keeps: give another one", c.Group)
 	case c.Rate != 0 && !(c.Rate >= minRate && c.Rate <= maxRate): // not a number is outside, too
 		return invalid("the rate must be 0, or from %g to %g a second", minRate, maxRate)
 	}
@@ -158,22 +165,28 @@ type finder interface {
 // find pins the window: the spans of all its partitions, those without a record
 // too, and how many partitions the topic has.
 func (w Window) find(ctx context.Context, r finder, topic string) (spans []Span, partitions int, err error) {
-	there, err := r.Ranges(ctx, topic)
+	spans, there, err := w.pin(ctx, r, topic)
+	return spans, len(there), err
+}
+
+// pin is find that tells what each partition of the topic holds, too.
+func (w Window) pin(ctx context.Context, r finder, topic string) (spans []Span, there []kafka.Range, err error) {
+	there, err = r.Ranges(ctx, topic)
 	if err != nil {
-		return nil, 0, kafkaFailed(ctx, err)
+		return nil, nil, kafkaFailed(ctx, err)
 	}
 	if len(w.Offsets) > 0 {
 		for _, s := range w.Offsets {
 			if s.Partition >= len(there) {
-				return nil, 0, invalid("%s has no partition %d", topic, s.Partition)
+				return nil, nil, invalid("%s has no partition %d", topic, s.Partition)
 			}
 			if end := there[s.Partition].End; s.To > end {
-				return nil, 0, invalid("%s/%d ends at offset %d, before %d", topic, s.Partition, end, s.To)
+				return nil, nil, invalid("%s/%d ends at offset %d, before %d", topic, s.Partition, end, s.To)
 			}
 			spans = append(spans, s)
 		}
 		slices.SortFunc(spans, func(a, b Span) int { return cmp.Compare(a.Partition, b.Partition) })
-		return spans, len(there), nil
+		return spans, there, nil
 	}
 	at := func(p int, t time.Time, unbounded int64) (int64, error) {
 		if t.IsZero() {
@@ -185,13 +198,13 @@ func (w Window) find(ctx context.Context, r finder, topic string) (spans []Span,
 	for p, all := range there {
 		from, err := at(p, w.From, all.Start)
 		if err != nil {
-			return nil, 0, err
+			return nil, nil, err
 		}
 		to, err := at(p, w.To, all.End)
 		if err != nil {
-			return nil, 0, err
+			return nil, nil, err
 		}
 		spans = append(spans, Span{Partition: p, From: from, To: max(from, to)})
 	}
-	return spans, len(there), nil
+	return spans, there, nil
 }

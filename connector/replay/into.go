@@ -21,6 +21,7 @@ const (
 
 var (
 	errTaken   = errors.New("another replay of this group is under way: one at a time")
+	errNotMade = errors.New("it was made, and the brokers don't know of it")
 	errSilence = errors.New("the consumer group does not answer, or another member keeps partitions")
 )
 
@@ -28,7 +29,8 @@ var (
 // returns when all are there. The report says what was done, also beside an error,
 // which is an *Error. Where ctx ends, and where the process is killed, a later run
 // of the same configuration goes on without a gap or a repetition, as a reader of
-// committed records sees it. Brokers that go away are waited for.
+// committed records sees it. Brokers that go away are waited for, and for a minute a
+// log that ends earlier than at the start, as it may behind a new leader.
 func Into(ctx context.Context, c Cluster, cfg Config) (Report, error) {
 	p, err := makePlan(ctx, c, cfg)
 	if err != nil {
@@ -40,11 +42,8 @@ func Into(ctx context.Context, c Cluster, cfg Config) (Report, error) {
 		return p.report, nil
 	}
 	if p.report.Makes {
-		// What is replayed is old, by its timestamps: where it was deleted by age, it
-		// would be gone at once.
-		err := c.EnsureTopics(ctx, []kafka.TopicSpec{{Name: cfg.Target, Partitions: p.partitions, Configs: map[string]string{"retention.ms": "-1"}}})
-		if err != nil {
-			return p.report, kafkaFailed(ctx, err)
+		if err := p.make(ctx, c); err != nil {
+			return p.report, err
 		}
 	}
 	err = r.join(ctx)
@@ -219,6 +218,10 @@ func (r *run) begin(ctx context.Context, s *kafka.Session, index int) error {
 	case pos.Offset >= 0 && !ours, was.Epoch > r.state.Epoch, was.Epoch == r.state.Epoch && was.Run != r.state.Run:
 		return &Error{Code: CodeBusy, Err: errTaken}
 	case pos.Offset >= 0 && was.Epoch == r.state.Epoch:
+		r.mu.Lock()
+		r.refuse(s.Partition(), was.Refused) // what was counted and not committed comes again
+		r.taken[s.Partition()] = was.Taken
+		r.mu.Unlock()
 		r.advance(index, pos.Offset, 0)
 		return nil
 	}
@@ -226,8 +229,17 @@ func (r *run) begin(ctx context.Context, s *kafka.Session, index int) error {
 	from := r.report.Partitions[index].From
 	r.mu.Unlock()
 	return r.patiently(ctx, func() error {
-		return s.Transact(ctx, nil, kafka.Position{Offset: from, Metadata: r.state.metadata()})
+		return s.Transact(ctx, nil, kafka.Position{Offset: from, Metadata: r.metadata(index, 0)})
 	})
+}
+
+// metadata is what is committed beside a partition's offset and as many records.
+func (r *run) metadata(index int, records int64) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, partition := r.state, r.report.Partitions[index].Partition
+	s.End, s.Refused, s.Taken = r.ends[partition], r.refused[partition], r.taken[partition]+taken(records)
+	return s.metadata()
 }
 
 // advance takes down how far a partition is.
@@ -236,6 +248,7 @@ func (r *run) advance(index int, next, written int64) {
 	p := &r.report.Partitions[index]
 	p.Next = min(max(next, p.From), p.To)
 	r.report.Written += written
+	r.taken[p.Partition] += taken(written)
 	r.mu.Unlock()
 	r.tell(nil)
 }
@@ -247,12 +260,7 @@ func (r *run) tell(waiting error) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	at := Progress{Waiting: waiting}
-	for _, p := range r.report.Partitions {
-		at.Total += p.To - p.From
-		at.Done += p.Next - p.From
-	}
-	r.cfg.Progress(at)
+	r.cfg.Progress(r.report.progress(waiting))
 }
 
 // patiently repeats do while brokers are away, until ctx ends.

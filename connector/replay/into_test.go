@@ -152,6 +152,7 @@ func TestIntoRefuses(t *testing.T) {
 			"no source":     {func(c *Config) { c.Source = "" }, "results"},
 			"no target":     {func(c *Config) { c.Target = "" }, "target"},
 			"no group":      {func(c *Config) { c.Group = "" }, "group"},
+			"connector's":   {func(c *Config) { c.Connectors = []string{"a", "replay"} }, "group replay is a connector's"},
 			"rate":          {func(c *Config) { c.Rate = -1 }, "rate"},
 			"times":         {func(c *Config) { c.Window.From, c.Window.To = began, began }, "no time"},
 			"both":          {func(c *Config) { c.Window.From, c.Window.Offsets = began, []Span{{0, 0, 1}} }, "not by both"},
@@ -203,13 +204,7 @@ func TestIntoRefusesAnothersProgress(t *testing.T) {
 			t.Errorf("%+v %v", r, err)
 		}
 		// A group that somebody consumes with.
-		member := &visitor{work: func(ctx context.Context, s *kafka.Session) error {
-			err := s.Commit(ctx, kafka.Position{Offset: 1})
-			return errors.Join(err, errors.New("enough"))
-		}}
-		if err := w.client.RunGroup(t.Context(), kafka.GroupConfig{Group: "consumers", Topic: results}, member); err == nil || !strings.Contains(err.Error(), "enough") {
-			t.Fatal(err)
-		}
+		w.consume("consumers", results)
 		for _, restart := range []bool{false, true} {
 			foreign := config()
 			foreign.Group, foreign.Restart = "consumers", restart
@@ -217,6 +212,21 @@ func TestIntoRefusesAnothersProgress(t *testing.T) {
 			wantCode(t, err, CodeState, "no replay's")
 		}
 	})
+}
+
+// consume lets another program commit an offset.
+func (w *world) consume(group, topic string) { w.commit(group, topic, kafka.Position{Offset: 1}) }
+
+func (w *world) commit(group, topic string, pos kafka.Position) {
+	w.t.Helper()
+	member := &visitor{work: func(ctx context.Context, s *kafka.Session) error {
+		err := s.Commit(ctx, pos)
+		return errors.Join(err, errors.New("enough"))
+	}}
+	err := w.client.RunGroup(w.t.Context(), kafka.GroupConfig{Group: group, Topic: topic}, member)
+	if err == nil || !strings.Contains(err.Error(), "enough") {
+		w.t.Fatal(err)
+	}
 }
 
 // visitor is another member of a group.

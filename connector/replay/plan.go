@@ -3,7 +3,7 @@ package replay
 import (
 	"context"
 	"crypto/rand"
-	"strings"
+	"time"
 
 	"github.com/countersign/countersign/connector/kafka"
 )
@@ -12,6 +12,8 @@ import (
 type Reader interface {
 	finder
 	Partitions(ctx context.Context, topic string) (int, error)
+	Cursor(topic string, partition int, from, end int64, maxBytes int) *kafka.Cursor
+	HighWatermark(ctx context.Context, topic string, partition int) (int64, error)
 	Committed(ctx context.Context, group, topic string) (map[int]kafka.Position, error)
 	TopicSettings(ctx context.Context, topic string, names ...string) (map[string]string, error)
 }
@@ -34,7 +36,8 @@ type Report struct {
 	// Written are the records that this run wrote, so far as it was told.
 	Written int64 `json:"written"`
 	// Refused are records that the target refuses for good, for their size as a
-	// rule; they were left out. Refusals are the first hundred of their places.
+	// rule; they were left out. Where a replay goes on, those that were left out before
+	// count, too. Refusals are the first hundred places that this run met.
 	Refused  int64    `json:"refused"`
 	Refusals []string `json:"refusals"`
 	// Makes: the target does not exist and is made.
@@ -55,6 +58,15 @@ func (r *Report) Left() (n int64) {
 	return n
 }
 
+func (r *Report) progress(waiting error) Progress {
+	at := Progress{Waiting: waiting}
+	for _, p := range r.Partitions {
+		at.Total += p.To - p.From
+		at.Done += p.Next - p.From
+	}
+	return at
+}
+
 // Plan says what Into would do. It writes nothing. The error, if any, is an
 // *Error.
 func Plan(ctx context.Context, r Reader, cfg Config) (Report, error) {
@@ -71,72 +83,82 @@ type plan struct {
 	report     Report
 	state      state
 	partitions int // of the source
-	spread     int // partitions of the target, where records can't keep their number; zero: they keep it
+	// Where the window ends for good, by partition: what comes later is not of it. Nil:
+	// where the log does.
+	ends    map[int]*int64
+	refused map[int]int64 // records left out, by partition
+	taken   map[int]int64 // offsets of the target, by partition, in all of the replay's runs
+	// What the first records tell that are to be copied. Zero and empty: there are none,
+	// or they don't tell it.
+	oldest   time.Time
+	requests []string // topics
+	spread   int      // partitions of the target, where records can't keep their number; zero: they keep it
 }
 
 func makePlan(ctx context.Context, r Reader, cfg Config) (*plan, error) {
-	p := &plan{cfg: cfg, report: Report{Partitions: []PartitionReport{}, Refusals: []string{}}}
+	p := &plan{cfg: cfg, ends: map[int]*int64{}, refused: map[int]int64{}, taken: map[int]int64{}, report: Report{Partitions: []PartitionReport{}, Refusals: []string{}}}
 	if err := cfg.Check(); err != nil {
 		return p, err
 	}
-	spans, partitions, err := cfg.Window.find(ctx, r, cfg.Source)
+	spans, log, err := cfg.Window.pin(ctx, r, cfg.Source)
 	if err != nil {
 		return p, err
 	}
-	p.partitions = partitions
-	if err := p.target(ctx, r); err != nil {
-		return p, err
-	}
+	p.partitions = len(log)
 	committed, err := r.Committed(ctx, cfg.Group, cfg.Source)
 	if err != nil {
 		return p, kafkaFailed(ctx, err)
 	}
-	var at map[int]int64
+	var at map[int]progress
 	if p.state, at, err = cfg.resume(committed, rand.Text); err != nil {
 		return p, err
 	}
-	there, err := r.Ranges(ctx, cfg.Source)
-	if err != nil {
-		return p, kafkaFailed(ctx, err)
-	}
 	p.report.Run = p.state.Run
 	for _, s := range spans {
-		next := s.From
-		if was, began := at[s.Partition]; began {
-			next = min(max(was, s.From), max(s.To, s.From))
-			p.report.Resumed = true
+		was, began := at[s.Partition]
+		if err := p.add(s, log[s.Partition], was, began); err != nil {
+			return p, err
 		}
-		if next < there[s.Partition].Start && next < s.To {
-			return p, badState("%s/%d begins at offset %d: what is to be replayed from %d on is gone", cfg.Source, s.Partition, there[s.Partition].Start, next)
-		}
-		p.report.Partitions = append(p.report.Partitions, PartitionReport{Span: s, Next: next})
 	}
-	return p, nil
+	if err := p.look(ctx, r); err != nil {
+		return p, err
+	}
+	if err := p.holds(ctx, r); err != nil {
+		return p, err
+	}
+	return p, p.others(ctx, r)
 }
 
-// target judges the topic that is written to.
-func (p *plan) target(ctx context.Context, r Reader) error {
-	n, err := r.Partitions(ctx, p.cfg.Target)
-	if kafka.CodeOf(err) == kafka.CodeUnknownTopic {
-		p.report.Makes = true
-		return nil
+// add takes a partition into the plan: its span of the window, what the log holds,
+// and how far it is where it began.
+func (p *plan) add(s Span, there kafka.Range, was progress, began bool) error {
+	next, needed := s.From, s.From < s.To
+	if began {
+		// A window by times begins where the log does by now, so what the log has lost
+		// since the last run shows in the progress alone.
+		next, needed = was.next, !was.complete()
+		p.report.Resumed = true
+		p.refuse(s.Partition, was.Refused)
+		p.taken[s.Partition] = was.Taken
 	}
-	if err != nil {
-		return kafkaFailed(ctx, err)
+	if needed && next < there.Start {
+		return p.gone(s.Partition, next)
 	}
-	if n < p.partitions {
-		p.spread = n
+	if len(p.cfg.Window.Offsets) > 0 || !p.cfg.Window.To.IsZero() && s.To < there.End {
+		p.ends[s.Partition] = &s.To
 	}
-	const policy, clock = "cleanup.policy", "message.timestamp.type"
-	settings, err := r.TopicSettings(ctx, p.cfg.Target, policy, clock)
-	if err != nil {
-		return kafkaFailed(ctx, err)
-	}
-	if strings.Contains(settings[policy], "compact") {
-		return invalid("%s is compacted: results of one key would replace each other", p.cfg.Target)
-	}
-	if settings[clock] == "LogAppendTime" {
-		return invalid("%s has %s=LogAppendTime: the records would lose their timestamps", p.cfg.Target, clock)
-	}
+	p.report.Partitions = append(p.report.Partitions, PartitionReport{Span: s, Next: min(max(next, s.From), s.To)})
 	return nil
+}
+
+// gone: the log has lost what is to be copied next.
+func (p *plan) gone(partition int, next int64) error {
+	return badState("%s/%d has no offset %d any more: what is to be replayed from there on is gone (to begin anew takes what is left)",
+		p.cfg.Source, partition, next)
+}
+
+// refuse takes down how many records of a partition were left out.
+func (p *plan) refuse(partition int, n int64) {
+	p.report.Refused += n - p.refused[partition]
+	p.refused[partition] = n
 }

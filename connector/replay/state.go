@@ -22,9 +22,37 @@ type state struct {
 	Target string `json:"target"` // for a person, with the next two
 	From   string `json:"from,omitempty"`
 	To     string `json:"to,omitempty"`
+	// End is the offset at which the partition is complete, whatever comes later. Nil:
+	// it takes what comes.
+	End *int64 `json:"end,omitempty"`
+	// Refused are records of the partition that were left out: they lie below the
+	// offset like all the others.
+	Refused int64 `json:"refused"`
+	// Taken is how many of the target's offsets the partition's records and their
+	// transactions' markers have taken, at least.
+	Taken int64 `json:"taken"`
 }
 
-const stateVersion = 1
+// taken is how many offsets a transaction takes, at least.
+func taken(records int64) int64 {
+	if records == 0 {
+		return 0
+	}
+	return records + 1
+}
+
+// progress is how far a partition is.
+type progress struct {
+	state
+	next int64 // the offset to go on from
+}
+
+// complete reports that nothing of the window can be left.
+func (p progress) complete() bool { return p.End != nil && p.next >= *p.End }
+
+// stateVersion is 2 since refused records are counted: who can't count them must not
+// go on in a run.
+const stateVersion = 2
 
 // state is what is committed for this configuration.
 func (c Config) state(epoch int, run string) state {
@@ -66,31 +94,34 @@ func (c Config) fingerprint() string {
 
 // resume finds what to go on with in what the group has committed: the state of
 // this run, and where each of its partitions is. What is not there has not begun.
-func (c Config) resume(committed map[int]kafka.Position, newRun func() string) (state, map[int]int64, error) {
+func (c Config) resume(committed map[int]kafka.Position, newRun func() string) (state, map[int]progress, error) {
 	var last state
-	at := map[int]int64{}
+	at := map[int]progress{}
 	for p, pos := range committed {
 		if pos.Offset < 0 {
 			continue
 		}
 		s, ours := readState(pos.Metadata)
+		if !ours && s.Replay > 0 && s.Replay != stateVersion {
+			return last, nil, badState("the group %s is in a replay of another release, whose progress (of version %d) this one can't take up: give another group", c.Group, s.Replay)
+		}
 		if !ours {
 			return last, nil, badState("the group %s has committed an offset for %s/%d that is no replay's: give another group", c.Group, c.Source, p)
 		}
 		if s.Epoch > last.Epoch {
-			last, at = s, map[int]int64{}
+			last, at = s, map[int]progress{}
 		}
 		if s.Epoch == last.Epoch {
-			at[p] = pos.Offset
+			at[p] = progress{state: s, next: pos.Offset}
 		}
 	}
 	switch {
 	case c.Restart || last.Epoch == 0:
-		return c.state(last.Epoch+1, newRun()), map[int]int64{}, nil
+		return c.state(last.Epoch+1, newRun()), map[int]progress{}, nil
 	case last.Window != c.fingerprint():
 		return last, nil, badState("the group %s is in a replay of another window or target (%s): give the same one, another group, or restart", c.Group, last.told())
 	default:
-		return last, at, nil
+		return c.state(last.Epoch, last.Run), at, nil
 	}
 }
 

@@ -34,6 +34,7 @@ func (r *run) write(ctx context.Context, s *kafka.Session, index int) error {
 	r.mu.Lock()
 	at := r.report.Partitions[index]
 	r.mu.Unlock()
+	short := time.Duration(0) // only pauses count: brokers that are away take nothing of it
 	for next := at.Next; next < at.To && ctx.Err() == nil; {
 		var page kafka.Fetched
 		err := r.patiently(ctx, func() (err error) {
@@ -41,17 +42,24 @@ func (r *run) write(ctx context.Context, s *kafka.Session, index int) error {
 			return err
 		})
 		if kafka.CodeOf(err) == kafka.CodeOutOfRange {
-			return badState("%s/%d has no offset %d any more: what was to be replayed is gone", r.cfg.Source, at.Partition, next)
+			return r.gone(at.Partition, next)
 		}
 		if err != nil {
 			return err
 		}
 		if page.Next == next {
-			// The window ends below the last stable offset, so this passes.
+			// The window ends below the last stable offset, so this passes, unless a new
+			// leader has lost what was there.
+			if short >= lagging {
+				// The progress stays as it is.
+				return &Error{Code: CodeKafka, Err: staysShort(r.cfg.Source, at.Partition, at.To, page.LastStable)}
+			}
+			short += retryPause
 			r.tell(fmt.Errorf("%s/%d ends at offset %d for now", r.cfg.Source, at.Partition, page.LastStable))
 			waited(ctx, retryPause)
 			continue
 		}
+		short = 0
 		if next, err = r.page(ctx, s, index, page, at.To); err != nil {
 			return err
 		}
@@ -66,6 +74,7 @@ func (r *run) page(ctx context.Context, s *kafka.Session, index int, page kafka.
 	if end := slices.IndexFunc(records, func(rec kafka.Record) bool { return rec.Offset >= to }); end >= 0 {
 		records = records[:end]
 	}
+	empty := len(records) == 0
 	for len(records) > 0 {
 		n := r.batch(records)
 		if err := r.pace(ctx, n); err != nil {
@@ -80,7 +89,11 @@ func (r *run) page(ctx context.Context, s *kafka.Session, index int, page kafka.
 		}
 		records = records[n:]
 	}
-	next = min(page.Next, to)
+	if next = min(page.Next, to); next == to && empty {
+		// Behind the last record are a transaction's markers. What is done must not look
+		// as if something were missing, once the log has lost these.
+		return next, r.send(ctx, s, index, nil, next)
+	}
 	r.advance(index, next, 0)
 	return next, nil
 }
@@ -104,8 +117,8 @@ func (r *run) batch(records []kafka.Record) int {
 // send writes a batch and the progress behind it, in one transaction. A record
 // that the target refuses for good is left out.
 func (r *run) send(ctx context.Context, s *kafka.Session, index int, records []kafka.Record, next int64) error {
-	pos := kafka.Position{Offset: next, Metadata: r.state.metadata()}
 	for {
+		pos := kafka.Position{Offset: next, Metadata: r.metadata(index, int64(len(records)))}
 		msgs := make([]kafka.Message, len(records))
 		for i := range records {
 			msgs[i] = r.message(&records[i])
@@ -131,9 +144,9 @@ func (r *run) without(records []kafka.Record, indexes []int) (rest []kafka.Recor
 			rest = append(rest, records[i])
 			continue
 		}
-		r.report.Refused++
-		if len(r.report.Refusals) < maxRefusals {
-			r.report.Refusals = append(r.report.Refusals, place(&records[i]))
+		r.refuse(records[i].Partition, r.refused[records[i].Partition]+1)
+		if at := place(&records[i]); len(r.report.Refusals) < maxRefusals && !slices.Contains(r.report.Refusals, at) {
+			r.report.Refusals = append(r.report.Refusals, at)
 		}
 	}
 	return rest

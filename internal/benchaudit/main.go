@@ -1,5 +1,6 @@
 // Command benchaudit measures an audit of many request and result pairs on Apache
-// Kafka, beside a bare read of the same topics with kafka-go in the same run.
+// Kafka, and a replay's check of them, beside a bare read of the same topics with
+// kafka-go in the same run.
 package main
 
 import (
@@ -107,22 +108,41 @@ func measure(ctx context.Context, addrs []string, o options, round int) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	cmd := exec.CommandContext(ctx, o.binary, "audit", "--brokers", strings.Join(addrs, ","), "--json", filepath.Join(dir, "report.json"), "--state", filepath.Join(dir, "state")) //nolint:gosec // the binary is the one that the caller names
+	fmt.Printf("round %d: bare read %.1f s (%.0f records/s)\n", round, bare.Seconds(), float64(n)/bare.Seconds())
+	from := "--brokers=" + strings.Join(addrs, ",")
+	for name, args := range map[string][]string{
+		"audit":          {"audit", from, "--json", filepath.Join(dir, "report.json"), "--state", filepath.Join(dir, "state")},
+		"replay --check": {"replay", "--check", from},
+	} {
+		took, used, err := timed(ctx, o.binary, args...)
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		fmt.Printf("round %d: %s %.1f s (%.0f records/s), ratio %.2f; at most %d MiB resident, %.1f s of CPU\n",
+			round, name, took.Seconds(), float64(n)/took.Seconds(), bare.Seconds()/took.Seconds(), used.Maxrss>>10, cpuOf(used).Seconds())
+	}
+	return nil
+}
+
+// timed runs a command and says what it took.
+func timed(ctx context.Context, binary string, args ...string) (time.Duration, *syscall.Rusage, error) {
+	cmd := exec.CommandContext(ctx, binary, args...) //nolint:gosec // the binary is the one that the caller names
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
-	began = time.Now()
+	began := time.Now()
 	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("audit: %w", err)
+		return 0, nil, err
 	}
-	audit := time.Since(began)
+	took := time.Since(began)
 	used, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	if !ok {
-		return errors.New("the system does not tell what the audit used")
+		return 0, nil, errors.New("the system does not tell what was used")
 	}
-	fmt.Printf("round %d: bare read %.1f s (%.0f records/s), audit %.1f s (%.0f records/s), ratio %.2f; audit: at most %d MiB resident, %.1f s of CPU\n",
-		round, bare.Seconds(), float64(n)/bare.Seconds(), audit.Seconds(), float64(n)/audit.Seconds(), bare.Seconds()/audit.Seconds(),
-		used.Maxrss>>10, cmd.ProcessState.UserTime().Seconds()+cmd.ProcessState.SystemTime().Seconds())
-	return nil
+	return took, used, nil
+}
+
+func cpuOf(used *syscall.Rusage) time.Duration {
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
 // bareRead reads everything that the audit reads, every partition by a reader of
@@ -156,6 +176,7 @@ func bareReadOne(ctx context.Context, addrs []string, topic string, partition in
 	}
 	r := kafkago.NewReader(kafkago.ReaderConfig{
 		Brokers: addrs, Topic: topic, Partition: partition, MinBytes: 1, MaxBytes: 1 << 20, IsolationLevel: kafkago.ReadCommitted,
+		MaxWait: 250 * time.Millisecond, // Close waits for a fetch under way, and that one for records
 	})
 	defer func() { err = cmp.Or(err, r.Close()) }()
 	for {
