@@ -166,8 +166,8 @@ soak: kafka-jars ## Steady load for long, members come and go: memory and gorout
 	go test ./integration/scale -run '^TestSoak$$' -count=1 -v -timeout 6h -args -soak.for=$(DURATION) -soak.rate=$(RATE) $(ARGS)
 
 .PHONY: interop
-interop: kafka-jars ## kcat and Kafka's console tools at our topics, on Apache Kafka (needs kcat)
-	go test ./integration/interop -count=1 -v -timeout 15m -args -interop
+interop: kafka-jars ## kcat, Kafka's console tools and a verifier in Python at our topics, on Apache Kafka (needs kcat, Python 3.11 and pip)
+	go test ./integration/interop -count=1 -v -timeout 30m -args -interop
 
 .PHONY: clients
 clients: ## The official clients for Go, JavaScript and Python run their suites against the emulator

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Brings an official client, as its lock file pins it, into .bin and says where
 # it is. What is there already is not fetched again. The registries are those of
-# the machine's own configuration.
+# the machine's own configuration. The Python packages of the verifier of audit
+# reports (integration/interop) come the same way.
 #
-#   install.sh node|python
+#   install.sh node|python|verifier
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 bin=$(cd ../.. && pwd)/.bin
@@ -34,20 +35,22 @@ node)
 		finish "$dir"
 	fi
 	;;
-python)
+python | verifier)
+	requirements=python/requirements.txt
+	[[ $1 == python ]] || requirements=../interop/verifier/requirements.txt
 	python3 -c "import sys; sys.exit(sys.version_info < (3, 11))" || { echo "it needs Python 3.11 or later" >&2; exit 1; }
-	dir=$(place python python/requirements.txt <(python3 --version))
+	dir=$(place "$1" "$requirements" <(python3 --version))
 	if [[ ! -d $dir ]]; then
 		mkdir -p "$bin"
 		rm -rf -- "$dir.new"
 		# A folder, not a virtual environment: some systems ship without ensurepip.
 		python3 -m pip install --quiet --disable-pip-version-check --no-input --root-user-action=ignore --require-hashes --only-binary :all: \
-			--upgrade --target "$dir.new" --requirement python/requirements.txt >&2
+			--upgrade --target "$dir.new" --requirement "$requirements" >&2
 		finish "$dir"
 	fi
 	;;
 *)
-	echo "usage: install.sh node|python" >&2
+	echo "usage: install.sh node|python|verifier" >&2
 	exit 2
 	;;
 esac

@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -18,7 +21,23 @@ var asked = flag.Bool("interop", false, "run the tests; without it there are non
 // kafka is the cluster of all tests.
 var kafka *cluster.JarsCluster
 
+// packages is the folder with the verifier's Python packages.
+var packages string
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+// install brings the Python packages. A registry that does not answer must not hold up
+// everything, and what is killed must leave no pip behind: so its whole group is.
+func install(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "../clients/install.sh", "verifier")
+	cmd.Stderr = os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = 10 * time.Second
+	return cmd.Output()
+}
 
 func run(m *testing.M) int {
 	flag.Parse()
@@ -31,7 +50,12 @@ func run(m *testing.M) int {
 		return 1
 	}
 	ctx := context.Background()
-	var err error
+	dir, err := install(ctx)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "../clients/install.sh verifier:", err)
+		return 1
+	}
+	packages = strings.TrimSpace(string(dir))
 	if kafka, err = cluster.StartJars(ctx, cluster.JarsConfig{}); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		fmt.Fprintln(os.Stderr, "make kafka-jars brings the jars; it needs the Debian packages default-jre-headless and maven")
