@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"sync"
 	"time"
@@ -27,11 +28,17 @@ type gate struct {
 
 	mu       sync.Mutex
 	doors    map[string]*door
-	refusing map[string]string // reasons by address
+	refusing map[string]standing // by address
+}
+
+// standing is a refusal that nothing has taken back.
+type standing struct {
+	reason string
+	stamp  string // of the credentials
 }
 
 func newGate(log *slog.Logger) *gate {
-	return &gate{log: log, doors: map[string]*door{}, refusing: map[string]string{}}
+	return &gate{log: log, doors: map[string]*door{}, refusing: map[string]standing{}}
 }
 
 // door is one broker's address.
@@ -119,7 +126,7 @@ func (d *door) closed(stamp string, before int) error {
 // refuse notes a refusal, and tells about it unless it is known, of this broker
 // or of another.
 func (d *door) refuse(err *refusal, stamp string) {
-	news := d.gate.begins(d.address, err.reason())
+	news := d.gate.begins(d.address, standing{reason: err.reason(), stamp: stamp})
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if news {
@@ -141,12 +148,13 @@ func (d *door) refuse(err *refusal, stamp string) {
 	d.proven, d.last, d.stamp = false, err, stamp
 }
 
-func (d *door) accept() {
+// accept notes that the broker takes credentials of that stamp, and tells about
+// it if that was the last refusal.
+func (d *door) accept(stamp string) {
 	d.mu.Lock()
-	refused := d.last != nil
 	d.proven, d.answered, d.last = true, true, nil
 	d.mu.Unlock()
-	if refused && d.gate.ends(d.address) {
+	if d.gate.ends(d.address, stamp) {
 		d.gate.log.Info("no Kafka broker refuses the connection any more", "broker", d.address)
 	}
 }
@@ -160,23 +168,25 @@ func (d *door) known() bool {
 
 // begins notes that a broker refuses, and reports whether no other does for the
 // same reason, and it did not itself.
-func (g *gate) begins(address, reason string) bool {
+func (g *gate) begins(address string, now standing) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	news := true
 	for _, known := range g.refusing {
-		if known == reason {
-			g.refusing[address] = reason
-			return false
-		}
+		news = news && known.reason != now.reason
 	}
-	g.refusing[address] = reason
-	return true
+	g.refusing[address] = now
+	return news
 }
 
-// ends notes that a broker does not refuse any more, and reports whether none does.
-func (g *gate) ends(address string) bool {
+// ends notes that a broker takes credentials of that stamp, and reports whether
+// none refuses any more, where one did. A refusal of other credentials is over as
+// well: the broker that it came from has not been asked with these, and where
+// nobody needs it, never will be.
+func (g *gate) ends(address, stamp string) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	delete(g.refusing, address)
-	return len(g.refusing) == 0
+	before := len(g.refusing)
+	maps.DeleteFunc(g.refusing, func(at string, r standing) bool { return at == address || r.stamp != stamp })
+	return before > 0 && len(g.refusing) == 0
 }

@@ -111,11 +111,12 @@ func (s *security) dial(ctx context.Context, network, address string) (net.Conn,
 func (s *security) secure(ctx context.Context, conn net.Conn, address string, d *door) (net.Conn, error) {
 	stamp := s.files.stamp()
 	refuse := func(r *refusal) { d.refuse(r, stamp) }
+	accept := func() { d.accept(stamp) }
 	watch := func(conn net.Conn, accept func(), known func() bool) *watched {
 		return &watched{Conn: conn, address: address, plain: !s.tls.Enabled, refuse: refuse, accept: accept, known: known}
 	}
 	if !s.tls.Enabled && s.sasl.Mechanism == "" {
-		return watch(conn, d.accept, d.known), nil
+		return watch(conn, accept, d.known), nil
 	}
 	creds := s.files.read()
 	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
@@ -131,7 +132,7 @@ func (s *security) secure(ctx context.Context, conn net.Conn, address string, d 
 		if err := s.authenticate(ctx, out, d, creds.password); err != nil {
 			return nil, err
 		}
-		d.accept()
+		accept()
 		return out, nil
 	}
 	shown := &shown{has: creds.pair != nil}
@@ -151,9 +152,9 @@ func (s *security) secure(ctx context.Context, conn net.Conn, address string, d 
 		return nil, tlsRefusal(d, err, shown)
 	}
 	if s.sasl.Mechanism == "" {
-		return watch(out, d.accept, d.known), nil
+		return watch(out, accept, d.known), nil
 	}
-	d.accept()
+	accept()
 	return out, nil
 }
 

@@ -452,6 +452,44 @@ func TestWrongPasswordIsNoStorm(t *testing.T) {
 	})
 }
 
+// That no broker refuses any more is told once, and does not wait for a broker
+// that refused what has been replaced since: nobody may need that one again.
+func TestRefusalsEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		takes string // the stamp of what one of the two brokers takes then
+		told  int
+	}{
+		"the same credentials": {takes: "old", told: 0},
+		"other credentials":    {takes: "new", told: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log syncBuffer
+			told := func() int { return strings.Count(log.String(), "no Kafka broker refuses") }
+			g := newGate(slog.New(slog.NewTextHandler(&log, nil)))
+			one, other := g.door("a:9092"), g.door("b:9092")
+			one.accept("old")
+			if told() != 0 {
+				t.Error("a recovery is told of where nothing was refused")
+			}
+			for _, d := range []*door{one, other} {
+				d.refuse(&refusal{code: CodeUnauthenticated, broker: d.address, text: "it refuses"}, "old")
+			}
+			if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
+				t.Errorf("%d errors in the log, want one:\n%s", n, log.String())
+			}
+			one.accept(c.takes)
+			if told() != c.told {
+				t.Errorf("told %d times with a refusal left, want %d", told(), c.told)
+			}
+			other.accept(c.takes)
+			one.accept(c.takes)
+			if told() != 1 {
+				t.Errorf("told %d times in the end, want once:\n%s", told(), log.String())
+			}
+		})
+	}
+}
+
 // perAddress counts.
 type perAddress struct {
 	mu sync.Mutex
