@@ -61,13 +61,11 @@ func newPlan(ctx context.Context, j *join, now time.Time) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.AnswersFrom, err = p.answersFrom(ctx, j); err != nil {
+	from, err := p.answersFrom(ctx, j)
+	if err != nil {
 		return nil, err
 	}
-	if p.Results, p.ResultsCut, err = answerSpans(ctx, kc, cfg, cfg.Topics.Results, p.AnswersFrom); err != nil {
-		return nil, err
-	}
-	if p.Letters, p.LettersCut, err = answerSpans(ctx, kc, cfg, cfg.Topics.DeadLetters, p.AnswersFrom); err != nil {
+	if err := p.readAnswers(ctx, kc, cfg, from); err != nil {
 		return nil, err
 	}
 	if cfg.pins != nil {
@@ -196,6 +194,17 @@ func (p *plan) reachBack(ctx context.Context, kc Cluster, cfg Config, from time.
 		from = time.Time{}
 	}
 	cfg.AnswersUntil = time.Time{} // the ends stay as they are
+	results, letters := p.Results, p.Letters
+	if err := p.readAnswers(ctx, kc, cfg, from); err != nil {
+		return err
+	}
+	p.Results, p.Letters = shorten(p.Results, results), shorten(p.Letters, letters)
+	return nil
+}
+
+// readAnswers has answers read from a timestamp on; zero: from the start. After an
+// error the plan is as it was.
+func (p *plan) readAnswers(ctx context.Context, kc Cluster, cfg Config, from time.Time) error {
 	results, resultsCut, err := answerSpans(ctx, kc, cfg, cfg.Topics.Results, from)
 	if err != nil {
 		return err
@@ -204,8 +213,7 @@ func (p *plan) reachBack(ctx context.Context, kc Cluster, cfg Config, from time.
 	if err != nil {
 		return err
 	}
-	p.AnswersFrom, p.ResultsCut, p.LettersCut = from, resultsCut, lettersCut
-	p.Results, p.Letters = shorten(results, p.Results), shorten(letters, p.Letters)
+	p.AnswersFrom, p.Results, p.ResultsCut, p.Letters, p.LettersCut = from, results, resultsCut, letters, lettersCut
 	return nil
 }
 

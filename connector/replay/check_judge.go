@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -76,7 +77,7 @@ type findings struct {
 	letters    []letter
 }
 
-// spot is where an answer stands.
+// spot is where a record stands.
 type spot struct {
 	topic     string
 	partition int
@@ -86,7 +87,7 @@ type spot struct {
 func spotOf(rec *kafka.Record) spot { return spot{rec.Topic, rec.Partition, rec.Offset} }
 
 func (s spot) String() string {
-	return place(&kafka.Record{Topic: s.topic, Partition: s.partition, Offset: s.offset})
+	return fmt.Sprintf("%s/%d@%d", s.topic, s.partition, s.offset)
 }
 
 // failure is what today's code would do with a request that was recorded as failed.

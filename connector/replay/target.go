@@ -28,14 +28,15 @@ func made() map[string]string {
 	return map[string]string{policy: "delete", clock: "CreateTime", retention: "-1"}
 }
 
-// target judges the topic that is written to; false: it does not exist.
-func (p *plan) target(ctx context.Context, r Reader) (there bool, err error) {
-	n, err := r.Partitions(ctx, p.cfg.Target)
+// target judges the topic that is written to. It has so many partitions; 0: it does
+// not exist.
+func (p *plan) target(ctx context.Context, r Reader) (n int, err error) {
+	n, err = r.Partitions(ctx, p.cfg.Target)
 	if kafka.CodeOf(err) == kafka.CodeUnknownTopic {
-		return false, nil
+		return 0, nil
 	}
 	if err != nil {
-		return false, kafkaFailed(ctx, err)
+		return 0, kafkaFailed(ctx, err)
 	}
 	p.spread = 0
 	if n < p.partitions {
@@ -43,18 +44,18 @@ func (p *plan) target(ctx context.Context, r Reader) (there bool, err error) {
 	}
 	has, err := r.TopicSettings(ctx, p.cfg.Target, policy, clock, retention)
 	if kafka.CodeOf(err) == kafka.CodeUnknownTopic {
-		return false, nil
+		return 0, nil
 	}
 	if err != nil {
-		return false, kafkaFailed(ctx, err)
+		return 0, kafkaFailed(ctx, err)
 	}
 	if strings.Contains(has[policy], "compact") {
-		return true, invalid("%s is compacted: results of one key would replace each other", p.cfg.Target)
+		return n, invalid("%s is compacted: results of one key would replace each other", p.cfg.Target)
 	}
 	if has[clock] == "LogAppendTime" {
-		return true, invalid("%s has %s=LogAppendTime: the records would lose their timestamps", p.cfg.Target, clock)
+		return n, invalid("%s has %s=LogAppendTime: the records would lose their timestamps", p.cfg.Target, clock)
 	}
-	return true, p.keeps(has)
+	return n, p.keeps(has)
 }
 
 // keeps judges how long the target keeps what it gets.
@@ -87,7 +88,7 @@ func (p *plan) make(ctx context.Context, c Cluster) error {
 	}
 	// Not every broker knows at once of a topic that one has made.
 	for paused := time.Duration(0); paused < patience; paused += retryPause {
-		if there, err := p.target(ctx, c); there || err != nil {
+		if n, err := p.target(ctx, c); n > 0 || err != nil {
 			return err
 		}
 		if !waited(ctx, retryPause) {
@@ -126,18 +127,17 @@ func (p *plan) holds(ctx context.Context, r Reader) error {
 // lacks judges the target and says what it lacks of the offsets that this replay has
 // taken in it; nothing: it has them all.
 func (p *plan) lacks(ctx context.Context, r Reader, all int64) (string, error) {
-	there, err := p.target(ctx, r)
+	n, err := p.target(ctx, r)
 	if err != nil {
 		return "", err
 	}
-	p.report.Makes = !there
+	p.report.Makes = n == 0
 	if all == 0 {
 		return "", nil
 	}
-	if !there {
+	if n == 0 {
 		return fmt.Sprintf("%s does not exist, and this replay has written to it", p.cfg.Target), nil
 	}
-	n, err := r.Partitions(ctx, p.cfg.Target)
 	ends := int64(0)
 	for partition := 0; partition < n && err == nil; partition++ {
 		var end int64

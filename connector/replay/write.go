@@ -145,7 +145,7 @@ func (r *run) without(records []kafka.Record, indexes []int) (rest []kafka.Recor
 			continue
 		}
 		r.refuse(records[i].Partition, r.refused[records[i].Partition]+1)
-		if at := place(&records[i]); len(r.report.Refusals) < maxRefusals && !slices.Contains(r.report.Refusals, at) {
+		if at := spotOf(&records[i]).String(); len(r.report.Refusals) < maxRefusals && !slices.Contains(r.report.Refusals, at) {
 			r.report.Refusals = append(r.report.Refusals, at)
 		}
 	}
@@ -159,7 +159,7 @@ func (r *run) message(rec *kafka.Record) kafka.Message {
 	headers = append(headers, rec.Headers...)
 	headers = append(headers,
 		schemas.Header{Key: HeaderRun, Value: []byte(r.state.Run)},
-		schemas.Header{Key: HeaderSource, Value: []byte(place(rec))},
+		schemas.Header{Key: HeaderSource, Value: []byte(spotOf(rec).String())},
 	)
 	m := kafka.Message{Topic: r.cfg.Target, Key: rec.Key, Value: rec.Value, Headers: headers, Timestamp: rec.Timestamp}
 	switch {
@@ -170,10 +170,6 @@ func (r *run) message(rec *kafka.Record) kafka.Message {
 		m.Partition = &p
 	}
 	return m
-}
-
-func place(rec *kafka.Record) string {
-	return fmt.Sprintf("%s/%d@%d", rec.Topic, rec.Partition, rec.Offset)
 }
 
 // pace waits until n more may be sent. Time that was lost is not made up for.
