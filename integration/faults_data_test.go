@@ -377,6 +377,9 @@ func TestPartitionsAdded(t *testing.T) {
 			s.accepts(connector.AcceptPartitionCount)
 			s.answered(ids...)
 			s.called(before, int64(len(ids)))
+			// Each partition writes for itself what was accepted, and the old ones have had
+			// nothing to answer so far.
+			s.answered(s.ask(1)...)
 			must(t, s.m.leave())
 			s.accepts()
 			s.answered(s.askAt(more-1, 1)...)
