@@ -88,7 +88,9 @@ func (t *troubles) note(what trouble) (skipped int, say bool) {
 }
 
 // causeOf is the innermost error of a record: what is around it names partitions
-// and offsets, which tell nothing apart here. Of a refusal it is what is refused.
+// and offsets, which tell nothing apart here. Of a refusal it is what is refused, and
+// of an attempt without an answer also the answer before it: a time limit is the same
+// for every trouble.
 func causeOf(r slog.Record) string {
 	cause := ""
 	r.Attrs(func(a slog.Attr) bool {
@@ -100,10 +102,14 @@ func causeOf(r slog.Record) string {
 			cause = said.Err.Error()
 			return false
 		}
+		before := ""
+		if u, is := errors.AsType[*kafka.Unanswered](err); is {
+			before = u.Answer
+		}
 		for next := err; next != nil; next = inner(err) {
 			err = next
 		}
-		cause = err.Error()
+		cause = err.Error() + before
 		return false
 	})
 	return cause

@@ -53,6 +53,14 @@ func TestQuietSaysTheSameTroubleNowAndThen(t *testing.T) {
 		if n := lines(); n != 2 {
 			t.Errorf("%d lines for two rights that are missing", n)
 		}
+		for range 2 {
+			for _, answer := range []string{"replicas", "loading"} {
+				log.Warn("cannot commit", "error", fmt.Errorf("partition 1: %w", &kafka.Unanswered{Err: slow, Answer: answer}))
+			}
+		}
+		if n := lines(); n != 2 {
+			t.Errorf("%d lines for two answers before none came", n)
+		}
 		for i := range 3 * quietKinds {
 			log.Warn("cannot fetch", "error", fmt.Errorf("kind %d", i))
 		}

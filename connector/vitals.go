@@ -34,7 +34,7 @@ type vitals struct {
 // held is a step that has not succeeded yet.
 type held struct {
 	since time.Time
-	err   error // of the last attempt that ended; nil: none has
+	err   error // of the last attempt that ended, or that goes on; nil: none has
 }
 
 func newVitals(s *kafka.Session, now time.Time) *vitals {
@@ -85,6 +85,17 @@ func (v *vitals) unwell(now time.Time) (why string, since time.Time) {
 		return fmt.Sprintf("partition %d: %s", v.Partition(), noLease), v.began
 	}
 	return "", time.Time{}
+}
+
+// waits notes why a step goes on that ends only when the brokers answer.
+func (v *vitals) waits(err error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, step := range []string{stepTakeOver, stepCommit} {
+		if h := v.held[step]; h != nil {
+			h.err = err
+		}
+	}
 }
 
 // Fetch implements source.

@@ -36,3 +36,25 @@ func TestVitals(t *testing.T) {
 		})
 	}
 }
+
+// TestVitalsSayWhatAStepWaitsFor: a step that ends only when the brokers answer says
+// why it goes on, and nothing else is held up by that.
+func TestVitalsSayWhatAStepWaitsFor(t *testing.T) {
+	why := &kafka.Error{Code: kafka.CodeUnavailable, Op: "fence"}
+	for _, step := range []string{stepTakeOver, stepCommit} {
+		v := newVitals(&kafka.Session{}, time.Now())
+		v.waits(why)
+		v.begin(step)
+		if got, _ := v.unwell(time.Now().Add(unwellAfter)); got != "partition 0: "+step+": no answer" {
+			t.Errorf("%q before there was one", got)
+		}
+		v.waits(why)
+		if got, _ := v.unwell(time.Now().Add(unwellAfter)); got != "partition 0: "+step+": "+why.Error() {
+			t.Errorf("%q", got)
+		}
+		v.end(step, nil)
+		if v.held[step] != nil {
+			t.Errorf("%s is held up when it is done", step)
+		}
+	}
+}

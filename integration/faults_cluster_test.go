@@ -42,12 +42,12 @@ func (f *faulted) down(d time.Duration, nodes ...*cluster.Node) {
 	f.up(nodes...)
 }
 
-// downFromShrunk kills a broker and starts it again so long after the controller
-// has taken it out of the in-sync replicas. Until then produce requests wait for
-// the dead replica in vain, and no broker says that too few are in sync.
-func (f *faulted) downFromShrunk(d time.Duration, n *cluster.Node) {
+// shrunk kills a broker and makes what is left of the in-sync replicas too few for
+// topics, for d at least. It does so once the hosts work with fewer: what is under
+// way when the broker dies waits for it in vain, and then for the transaction's
+// markers, of which nobody is told that too few are in sync.
+func (f *faulted) shrunk(d time.Duration, n *cluster.Node, topics ...string) {
 	f.t.Helper()
-	began := time.Now()
 	must(f.t, n.Kill())
 	f.mark("broker %d killed", n.ID())
 	f.await("in-sync replicas to be fewer", time.Minute, func() bool {
@@ -58,9 +58,15 @@ func (f *faulted) downFromShrunk(d time.Duration, n *cluster.Node) {
 			})
 		})
 	})
+	f.await("no request to wait", 2*time.Minute, f.caughtUp)
+	f.await("every host to be ready", time.Minute, f.ready)
+	began := time.Now()
+	f.require(3, topics...)
+	f.mark("more replicas required than are in sync")
 	<-time.After(d)
-	f.hear(notEnoughReplicas, began, 2*time.Minute)
+	f.hear(notEnoughReplicas, began, time.Minute)
 	f.up(n)
+	f.require(2, topics...)
 }
 
 // hear waits until a host says something, for so long. Lanes that wait in vain for the

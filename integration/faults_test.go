@@ -62,9 +62,7 @@ func faults() []fault {
 			name: "isr-below-minimum", short: true, stops: true, says: notEnoughReplicas,
 			strike: func(f *faulted) {
 				own := []string{f.topics.Results, f.topics.DeadLetters, f.topics.Ledger, f.topics.Positions}
-				f.require(3, own...)
-				f.downFromShrunk(25*time.Second, f.leader(f.topics.Requests))
-				f.require(2, own...)
+				f.shrunk(25*time.Second, f.leader(f.topics.Requests), own...)
 			},
 		},
 		{

@@ -58,8 +58,8 @@ func (p patience) retry(ctx context.Context, do func() error) error {
 }
 
 // afterAnswer adds to a last attempt that nobody answered what a broker had said
-// before: that names the trouble, and a time limit does not. It is text only,
-// because what may have become of the last attempt is still not known.
+// before: that names the trouble, and a time limit does not. What may have become of
+// the last attempt is still not known, so errors.Is does not find the answer.
 func afterAnswer(err error, answer string) error {
 	e, plain := err.(*Error) //nolint:errorlint // one that wraps it says more, and stays
 	if !plain || answer == "" {
@@ -68,8 +68,21 @@ func afterAnswer(err error, answer string) error {
 	if _, said := errors.AsType[kafkago.Error](err); said {
 		return err
 	}
-	return &Error{Code: e.Code, Op: e.Op, Err: fmt.Errorf("%w (before: %s)", e.Err, answer)}
+	return &Error{Code: e.Code, Op: e.Op, Err: &Unanswered{Err: e.Err, Answer: answer}}
 }
+
+// Unanswered is the failure of an attempt that no broker answered, after an attempt
+// that one did.
+type Unanswered struct {
+	Err    error
+	Answer string // what the broker had answered; never empty
+}
+
+// Error implements error.
+func (u *Unanswered) Error() string { return u.Err.Error() + " (before: " + u.Answer + ")" }
+
+// Unwrap implements errors.
+func (u *Unanswered) Unwrap() error { return u.Err }
 
 func (p patience) limit(code ErrorCode) time.Duration {
 	switch code {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -155,6 +156,30 @@ func TestFenceEndsThePredecessorsTransaction(t *testing.T) {
 			t.Errorf("the predecessor is not fenced: %v", err)
 		}
 		wantCommitted(t, w, "out", "mine")
+	})
+}
+
+// A predecessor's transaction cannot end while too few replicas are in sync for its
+// markers, and nobody is told so but the coordinator.
+func TestFenceSaysWhyItWaits(t *testing.T) {
+	inLane(t, func(t *testing.T, w *world, s *Session) {
+		fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.ConcurrentTransactions, Count: -1})
+		var told []error
+		s.NotifyWaiting(func(err error) {
+			if told = append(told, err); len(told) == 2 {
+				fault.Remove()
+			}
+		})
+		if err := s.Fence(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(told) != 2 {
+			t.Fatalf("told %d times, want 2", len(told))
+		}
+		wantCode(t, told[0], CodeUnavailable)
+		if text := told[0].Error(); !errors.Is(told[0], kafkago.ConcurrentTransactions) || !strings.Contains(text, "min.insync.replicas") {
+			t.Errorf("it says %q", text)
+		}
 	})
 }
 
