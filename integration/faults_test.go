@@ -55,7 +55,7 @@ func faults() []fault {
 			strike: (*faulted).roll,
 		},
 		{
-			name: "paused-broker", short: true, says: `deadline exceeded|Leader|timed out|[Cc]oordinator`,
+			name: "paused-broker", short: true, says: `deadline exceeded|i/o timeout|Leader|timed out|[Cc]oordinator`,
 			strike: func(f *faulted) { f.pause(30*time.Second, f.leader(f.topics.Results)) },
 		},
 		{
