@@ -171,7 +171,7 @@ func (l *lane) run(ctx context.Context, abort <-chan struct{}) error {
 	l.tracing = newTracing(base, l.cfg.tracer, l.cfg.events)
 	l.givenUp = func() bool { return commitCtx.Err() != nil }
 
-	if err := l.begin(ctx); err != nil {
+	if err := l.begin(l.vitals.telling(ctx, stepTakeOver)); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}

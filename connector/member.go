@@ -58,7 +58,6 @@ func (m member) Run(ctx context.Context, s *kafka.Session) error {
 	laneLog := log.With("partition", s.Partition())
 	trouble := c.trouble.With("generation", s.Generation(), "partition", s.Partition())
 	v := newVitals(s, time.Now())
-	s.NotifyWaiting(v.waits)
 	deps := laneDeps{
 		vitals: v,
 		source: countedSource{v, c.stats}, lease: s.Lease(), ledger: c.ledgerOf(s.Partition()),

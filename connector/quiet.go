@@ -89,8 +89,7 @@ func (t *troubles) note(what trouble) (skipped int, say bool) {
 
 // causeOf is the innermost error of a record: what is around it names partitions
 // and offsets, which tell nothing apart here. Of a refusal it is what is refused, and
-// of an attempt without an answer also the answer before it: a time limit is the same
-// for every trouble.
+// of one that had an answer before also that: a time limit is the same for every trouble.
 func causeOf(r slog.Record) string {
 	cause := ""
 	r.Attrs(func(a slog.Attr) bool {
@@ -103,8 +102,8 @@ func causeOf(r slog.Record) string {
 			return false
 		}
 		before := ""
-		if u, is := errors.AsType[*kafka.Unanswered](err); is {
-			before = u.Answer
+		if a, is := errors.AsType[*kafka.AnsweredBefore](err); is {
+			before = a.Answer
 		}
 		for next := err; next != nil; next = inner(err) {
 			err = next

@@ -55,7 +55,7 @@ func TestQuietSaysTheSameTroubleNowAndThen(t *testing.T) {
 		}
 		for range 2 {
 			for _, answer := range []string{"replicas", "loading"} {
-				log.Warn("cannot commit", "error", fmt.Errorf("partition 1: %w", &kafka.Unanswered{Err: slow, Answer: answer}))
+				log.Warn("cannot commit", "error", fmt.Errorf("partition 1: %w", &kafka.AnsweredBefore{Err: slow, Answer: answer}))
 			}
 		}
 		if n := lines(); n != 2 {

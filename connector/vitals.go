@@ -71,7 +71,7 @@ func (v *vitals) end(step string, err error) {
 func (v *vitals) unwell(now time.Time) (why string, since time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	for _, step := range []string{stepCommit, stepFetch, stepTakeOver} {
+	for _, step := range []string{stepTakeOver, stepCommit, stepFetch} {
 		h := v.held[step]
 		switch {
 		case h == nil || now.Sub(h.since) < unwellAfter:
@@ -87,21 +87,33 @@ func (v *vitals) unwell(now time.Time) (why string, since time.Time) {
 	return "", time.Time{}
 }
 
-// waits notes why a step goes on that ends only when the brokers answer.
-func (v *vitals) waits(err error) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for _, step := range []string{stepTakeOver, stepCommit} {
+// telling is ctx for what a step asks: why it goes on, where it does, is told as it
+// happens, for a step can take as long as the brokers need.
+func (v *vitals) telling(ctx context.Context, step string) context.Context {
+	if v == nil {
+		return ctx
+	}
+	return kafka.OnRetry(ctx, func(err error) {
+		v.mu.Lock()
+		defer v.mu.Unlock()
 		if h := v.held[step]; h != nil {
 			h.err = err
 		}
-	}
+	})
 }
 
 // Fetch implements source.
 func (v *vitals) Fetch(ctx context.Context, offset int64, maxBytes int, maxWait time.Duration) (kafka.Fetched, error) {
 	v.begin(stepFetch)
-	out, err := v.Session.Fetch(ctx, offset, maxBytes, maxWait)
+	out, err := v.Session.Fetch(v.telling(ctx, stepFetch), offset, maxBytes, maxWait)
+	v.end(stepFetch, err)
+	return out, err
+}
+
+// Range implements source. A lane asks for it where a fetch leaves something open.
+func (v *vitals) Range(ctx context.Context) (kafka.Range, error) {
+	v.begin(stepFetch)
+	out, err := v.Session.Range(v.telling(ctx, stepFetch))
 	v.end(stepFetch, err)
 	return out, err
 }
@@ -109,7 +121,7 @@ func (v *vitals) Fetch(ctx context.Context, offset int64, maxBytes int, maxWait 
 // Transact implements transactor.
 func (v *vitals) Transact(ctx context.Context, msgs []kafka.Message, pos kafka.Position) error {
 	v.begin(stepCommit)
-	err := v.Session.Transact(ctx, msgs, pos)
+	err := v.Session.Transact(v.telling(ctx, stepCommit), msgs, pos)
 	v.end(stepCommit, err)
 	return err
 }
@@ -117,7 +129,7 @@ func (v *vitals) Transact(ctx context.Context, msgs []kafka.Message, pos kafka.P
 // Produce implements sink.
 func (v *vitals) Produce(ctx context.Context, msgs []kafka.Message) error {
 	v.begin(stepCommit)
-	err := v.Session.Produce(ctx, msgs)
+	err := v.Session.Produce(v.telling(ctx, stepCommit), msgs)
 	v.end(stepCommit, err)
 	return err
 }
@@ -125,7 +137,7 @@ func (v *vitals) Produce(ctx context.Context, msgs []kafka.Message) error {
 // Commit implements sink.
 func (v *vitals) Commit(ctx context.Context, pos kafka.Position) error {
 	v.begin(stepCommit)
-	err := v.Session.Commit(ctx, pos)
+	err := v.Session.Commit(v.telling(ctx, stepCommit), pos)
 	v.end(stepCommit, err)
 	return err
 }

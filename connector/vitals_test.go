@@ -1,6 +1,10 @@
 package connector
 
 import (
+	"context"
+	"errors"
+	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -37,24 +41,40 @@ func TestVitals(t *testing.T) {
 	}
 }
 
-// TestVitalsSayWhatAStepWaitsFor: a step that ends only when the brokers answer says
-// why it goes on, and nothing else is held up by that.
-func TestVitalsSayWhatAStepWaitsFor(t *testing.T) {
-	why := &kafka.Error{Code: kafka.CodeUnavailable, Op: "fence"}
-	for _, step := range []string{stepTakeOver, stepCommit} {
+// TestVitalsSayWhyAStepGoesOn: a step that waits for the brokers says what for
+// before it ends; one step's reason is not another's.
+func TestVitalsSayWhyAStepGoesOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		away := func(context.Context, string, string) (net.Conn, error) { return nil, errors.New("nobody is there") }
+		client, err := kafka.NewClient(kafka.Config{Brokers: []string{"kafka:9092"}, Dial: away})
+		if err != nil {
+			t.Fatal(err)
+		}
 		v := newVitals(&kafka.Session{}, time.Now())
-		v.waits(why)
-		v.begin(step)
-		if got, _ := v.unwell(time.Now().Add(unwellAfter)); got != "partition 0: "+step+": no answer" {
-			t.Errorf("%q before there was one", got)
+		v.begin(stepCommit)
+		v.begin(stepTakeOver)
+		tried := make(chan error)
+		go func() {
+			_, err := client.Partitions(v.telling(t.Context(), stepTakeOver), "t")
+			tried <- err
+		}()
+		<-time.After(unwellAfter)
+		said := func() string {
+			why, _ := v.unwell(time.Now())
+			return why
 		}
-		v.waits(why)
-		if got, _ := v.unwell(time.Now().Add(unwellAfter)); got != "partition 0: "+step+": "+why.Error() {
-			t.Errorf("%q", got)
+		if got := said(); !strings.HasPrefix(got, "partition 0: "+stepTakeOver) || !strings.Contains(got, "nobody is there") {
+			t.Errorf("it says %q while it waits", got)
 		}
-		v.end(step, nil)
-		if v.held[step] != nil {
-			t.Errorf("%s is held up when it is done", step)
+		if err := <-tried; kafka.CodeOf(err) != kafka.CodeUnavailable {
+			t.Errorf("it ended with %v", err)
 		}
-	}
+		v.end(stepTakeOver, nil)
+		if got, want := said(), "partition 0: "+stepCommit+": no answer"; got != want {
+			t.Errorf("it says %q, want %q", got, want)
+		}
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -46,20 +46,41 @@ func (p patience) retry(ctx context.Context, do func() error) error {
 	for delay := retryBase; ; delay = min(2*delay, retryCap) {
 		err := do()
 		if err == nil || time.Since(start) >= p.limit(CodeOf(err)) {
-			return afterAnswer(err, answer)
+			return unended(afterAnswer(err, answer))
 		}
 		if said, ok := errors.AsType[kafkago.Error](err); ok {
 			answer = said.Error()
 		}
+		retrying(ctx, afterAnswer(err, answer))
 		if !wait(ctx, delay) {
 			return canceled(ctx, err)
 		}
 	}
 }
 
-// afterAnswer adds to a last attempt that nobody answered what a broker had said
-// before: that names the trouble, and a time limit does not. What may have become of
-// the last attempt is still not known, so errors.Is does not find the answer.
+type onRetry struct{}
+
+// OnRetry is a context under which each failed attempt that is followed by another is
+// told to f, after what ctx has for that already. f must not be nil nor block, and may
+// be called by several goroutines at once. It is not called any more once the call has
+// returned that was given the context.
+func OnRetry(ctx context.Context, f func(error)) context.Context {
+	if before, ok := ctx.Value(onRetry{}).(func(error)); ok {
+		own := f
+		f = func(err error) { before(err); own(err) }
+	}
+	return context.WithValue(ctx, onRetry{}, f)
+}
+
+func retrying(ctx context.Context, err error) {
+	if f, ok := ctx.Value(onRetry{}).(func(error)); ok {
+		f(unended(err))
+	}
+}
+
+// afterAnswer adds to a last attempt that failed of something else what a broker had
+// said before: that names the trouble, and a time limit does not. What may have become
+// of the last attempt is still not known, so errors.Is does not find the answer.
 func afterAnswer(err error, answer string) error {
 	e, plain := err.(*Error) //nolint:errorlint // one that wraps it says more, and stays
 	if !plain || answer == "" {
@@ -68,21 +89,37 @@ func afterAnswer(err error, answer string) error {
 	if _, said := errors.AsType[kafkago.Error](err); said {
 		return err
 	}
-	return &Error{Code: e.Code, Op: e.Op, Err: &Unanswered{Err: e.Err, Answer: answer}}
+	return &Error{Code: e.Code, Op: e.Op, Err: &AnsweredBefore{Err: e.Err, Answer: answer}}
 }
 
-// Unanswered is the failure of an attempt that no broker answered, after an attempt
-// that one did.
-type Unanswered struct {
-	Err    error
-	Answer string // what the broker had answered; never empty
+// AnsweredBefore is the failure of an attempt that ended without an error code of a
+// broker, with the one of an earlier attempt.
+type AnsweredBefore struct {
+	Err    error  // of the last attempt; never nil
+	Answer string // a broker's error before it; never empty
 }
 
 // Error implements error.
-func (u *Unanswered) Error() string { return u.Err.Error() + " (before: " + u.Answer + ")" }
+func (a *AnsweredBefore) Error() string { return a.Err.Error() + " (before: " + a.Answer + ")" }
 
-// Unwrap implements errors.
-func (u *Unanswered) Unwrap() error { return u.Err }
+// Unwrap gives the last attempt's failure.
+func (a *AnsweredBefore) Unwrap() error { return a.Err }
+
+// unended says what a transactional id waits for while its last transaction is being
+// ended: the coordinator writes markers like any record, with acks=all, and what
+// their leaders answer is not told to us.
+func unended(err error) error {
+	e, plain := err.(*Error) //nolint:errorlint // as in afterAnswer
+	if !plain {
+		return err
+	}
+	before, _ := errors.AsType[*AnsweredBefore](err)
+	if !errors.Is(err, kafkago.ConcurrentTransactions) && (before == nil || before.Answer != kafkago.ConcurrentTransactions.Error()) {
+		return err
+	}
+	return &Error{Code: e.Code, Op: e.Op, Err: fmt.Errorf(
+		"%w; its last transaction ends when each partition of it has a leader and min.insync.replicas in sync", e.Err)}
+}
 
 func (p patience) limit(code ErrorCode) time.Duration {
 	switch code {

@@ -25,7 +25,6 @@ type Session struct {
 	txn        *producer // transactional
 	idempotent *producer
 	appetite   *appetite
-	waits      func(error) // nil: nobody is told
 }
 
 // Partition is the number of the owned partition.
@@ -84,30 +83,8 @@ func (s *Session) persist(ctx context.Context, do func() error) error {
 		if CodeOf(err) != CodeUnavailable {
 			return err
 		}
-		err = unended(err)
-		if s.waits != nil {
-			s.waits(err)
-		}
 		s.log.Warn("waiting for an answer of the brokers", "partition", s.partition, "error", err)
 	}
-}
-
-// NotifyWaiting sets what is told why Fence, Position or another call that waits for
-// the brokers for as long as its context lives goes on waiting: after the first few
-// seconds, and again and again then. Call it before any of them. f is called by the
-// goroutine that waits.
-func (s *Session) NotifyWaiting(f func(error)) { s.waits = f }
-
-// unended says what a transactional id waits for where a broker says for long that
-// its last transaction is being ended: the coordinator's markers are written like any
-// record, with acks=all, and their leaders answer it, not us.
-func unended(err error) error {
-	e, plain := err.(*Error) //nolint:errorlint // as in afterAnswer
-	if !plain || !errors.Is(err, kafkago.ConcurrentTransactions) {
-		return err
-	}
-	return &Error{Code: e.Code, Op: e.Op, Err: fmt.Errorf(
-		"%w; the last transaction cannot end before each of its partitions has a leader and min.insync.replicas in sync", e.Err)}
 }
 
 // Commit commits the partition's position under the session's generation and

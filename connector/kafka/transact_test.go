@@ -159,28 +159,57 @@ func TestFenceEndsThePredecessorsTransaction(t *testing.T) {
 	})
 }
 
-// A predecessor's transaction cannot end while too few replicas are in sync for its
-// markers, and nobody is told so but the coordinator.
-func TestFenceSaysWhyItWaits(t *testing.T) {
-	inLane(t, func(t *testing.T, w *world, s *Session) {
-		fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.ConcurrentTransactions, Count: -1})
-		var told []error
-		s.NotifyWaiting(func(err error) {
-			if told = append(told, err); len(told) == 2 {
-				fault.Remove()
-			}
+// A transaction cannot end while too few replicas are in sync for its markers, and
+// its coordinator is the only one to be told. Whoever waits for that says why.
+func TestWaitingForATransactionSaysWhy(t *testing.T) {
+	waits := map[string]struct {
+		key kmsg.Key
+		do  func(context.Context, *Session) error
+	}{
+		"fence": {kmsg.InitProducerID, func(ctx context.Context, s *Session) error { return s.Fence(ctx) }},
+		"transact": {kmsg.AddPartitionsToTxn, func(ctx context.Context, s *Session) error {
+			return s.Transact(ctx, say("out", "a"), Position{Offset: 1})
+		}},
+		"commit": {kmsg.EndTxn, func(ctx context.Context, s *Session) error {
+			return s.Transact(ctx, say("out", "a"), Position{Offset: 1})
+		}},
+	}
+	for name, c := range waits {
+		t.Run(name, func(t *testing.T) {
+			inLane(t, func(t *testing.T, w *world, s *Session) {
+				fault := w.cluster.Fault(kfake.Fault{Keys: []kmsg.Key{c.key}, Err: kerr.ConcurrentTransactions, Count: 3})
+				var outer, inner []error
+				ctx := OnRetry(t.Context(), func(err error) { outer = append(outer, err) })
+				ctx = OnRetry(ctx, func(err error) { inner = append(inner, err) })
+				if err := c.do(ctx, s); err != nil {
+					t.Fatal(err)
+				}
+				if len(inner) != fault.Hits() || len(outer) != len(inner) {
+					t.Fatalf("%d and %d told of %d", len(inner), len(outer), fault.Hits())
+				}
+				wantCode(t, inner[0], CodeUnavailable)
+				if text := inner[0].Error(); !errors.Is(inner[0], kafkago.ConcurrentTransactions) || !strings.Contains(text, "min.insync.replicas") {
+					t.Errorf("it says %q", text)
+				}
+			})
 		})
-		if err := s.Fence(t.Context()); err != nil {
-			t.Fatal(err)
+	}
+}
+
+// What waits for a transaction and then for a broker still says what for.
+func TestAnsweredBefore(t *testing.T) {
+	late := &Error{Code: CodeUnavailable, Op: "start", Err: context.DeadlineExceeded}
+	for answer, want := range map[string]string{
+		"":                                     "context deadline exceeded",
+		"busy":                                 "context deadline exceeded (before: busy)",
+		kafkago.ConcurrentTransactions.Error(): "context deadline exceeded (before: " + kafkago.ConcurrentTransactions.Error() + "); its last transaction ends when each partition of it has a leader and min.insync.replicas in sync",
+	} {
+		err := unended(afterAnswer(late, answer))
+		wantCode(t, err, CodeUnavailable)
+		if !strings.HasSuffix(err.Error(), want) || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kafkago.ConcurrentTransactions) {
+			t.Errorf("%q, want %q at its end", err, want)
 		}
-		if len(told) != 2 {
-			t.Fatalf("told %d times, want 2", len(told))
-		}
-		wantCode(t, told[0], CodeUnavailable)
-		if text := told[0].Error(); !errors.Is(told[0], kafkago.ConcurrentTransactions) || !strings.Contains(text, "min.insync.replicas") {
-			t.Errorf("it says %q", text)
-		}
-	})
+	}
 }
 
 func TestStaleGenerationCommitsNothing(t *testing.T) {

@@ -192,6 +192,7 @@ func (p *producer) commit(ctx context.Context, committed func(context.Context) (
 			return err // the broker has said it, so nothing was carried out
 		}
 		unclear = unclear || leavesOpen(err)
+		retrying(ctx, err)
 		if !wait(ctx, delay) {
 			return canceled(ctx, err)
 		}
@@ -209,6 +210,7 @@ func (p *producer) verdict(ctx context.Context, cause error, committed func(cont
 		if code := CodeOf(err); code == CodeFenced || code == CodeCanceled {
 			return err
 		}
+		retrying(ctx, err)
 		if !wait(ctx, delay) {
 			return canceled(ctx, err)
 		}
