@@ -102,44 +102,45 @@ func (v *vitals) telling(ctx context.Context, step string) context.Context {
 	})
 }
 
+// during takes a step.
+func (v *vitals) during(ctx context.Context, step string, do func(context.Context) error) error {
+	v.begin(step)
+	err := do(v.telling(ctx, step))
+	v.end(step, err)
+	return err
+}
+
 // Fetch implements source.
-func (v *vitals) Fetch(ctx context.Context, offset int64, maxBytes int, maxWait time.Duration) (kafka.Fetched, error) {
-	v.begin(stepFetch)
-	out, err := v.Session.Fetch(v.telling(ctx, stepFetch), offset, maxBytes, maxWait)
-	v.end(stepFetch, err)
+func (v *vitals) Fetch(ctx context.Context, offset int64, maxBytes int, maxWait time.Duration) (out kafka.Fetched, err error) {
+	err = v.during(ctx, stepFetch, func(ctx context.Context) error {
+		out, err = v.Session.Fetch(ctx, offset, maxBytes, maxWait)
+		return err
+	})
 	return out, err
 }
 
 // Range implements source. A lane asks for it where a fetch leaves something open.
-func (v *vitals) Range(ctx context.Context) (kafka.Range, error) {
-	v.begin(stepFetch)
-	out, err := v.Session.Range(v.telling(ctx, stepFetch))
-	v.end(stepFetch, err)
+func (v *vitals) Range(ctx context.Context) (out kafka.Range, err error) {
+	err = v.during(ctx, stepFetch, func(ctx context.Context) error {
+		out, err = v.Session.Range(ctx)
+		return err
+	})
 	return out, err
 }
 
 // Transact implements transactor.
 func (v *vitals) Transact(ctx context.Context, msgs []kafka.Message, pos kafka.Position) error {
-	v.begin(stepCommit)
-	err := v.Session.Transact(v.telling(ctx, stepCommit), msgs, pos)
-	v.end(stepCommit, err)
-	return err
+	return v.during(ctx, stepCommit, func(ctx context.Context) error { return v.Session.Transact(ctx, msgs, pos) })
 }
 
 // Produce implements sink.
 func (v *vitals) Produce(ctx context.Context, msgs []kafka.Message) error {
-	v.begin(stepCommit)
-	err := v.Session.Produce(v.telling(ctx, stepCommit), msgs)
-	v.end(stepCommit, err)
-	return err
+	return v.during(ctx, stepCommit, func(ctx context.Context) error { return v.Session.Produce(ctx, msgs) })
 }
 
 // Commit implements sink.
 func (v *vitals) Commit(ctx context.Context, pos kafka.Position) error {
-	v.begin(stepCommit)
-	err := v.Session.Commit(v.telling(ctx, stepCommit), pos)
-	v.end(stepCommit, err)
-	return err
+	return v.during(ctx, stepCommit, func(ctx context.Context) error { return v.Session.Commit(ctx, pos) })
 }
 
 // unwell is what has held up one of the lanes the longest.
